@@ -1,0 +1,143 @@
+"""`state/<app>.json`: read, changed and written; one file per app, byte-identical where nothing changed.
+
+A record is a cache and an audit log. It is a file in git that a pull request can edit, so nothing here is trusted to
+sign or to overwrite anything: a forged record can cost requests, or hide that something should be checked until the
+next check from scratch, but can't make reconcile sign, tag or replace what it couldn't without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import RecordError
+from reconciler.model.record import Record
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+FORMAT_VERSION = 1
+# a record of an app with many thousands of tags is some megabytes
+MAX_BYTES = 64 * 1024 * 1024
+
+
+@cache
+def _adapter() -> TypeAdapter[Record]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Record)
+
+
+def _sorted(value: Any) -> Any:
+    """`value` without empty fields: a new optional field changes no file that doesn't use it."""
+    if isinstance(value, dict):
+        return {key: _sorted(item) for key, item in value.items() if item not in (None, "", [], {})}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
+
+
+def dump(record: Record) -> bytes:
+    """The record as JSON, sorted and indented, so that git shows what changed and nothing else."""
+    content = {"format_version": FORMAT_VERSION, **_sorted(_adapter().dump_python(record, mode="json"))}
+    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def parse(data: bytes, where: str = "") -> Record:
+    """The record that `data` holds; RecordError where it holds none."""
+    from pydantic import ValidationError
+
+    todo = "restore the file from git, or delete it: a lost record costs requests, nothing else"
+    if len(data) > MAX_BYTES:
+        raise RecordError(f"the record is larger than {MAX_BYTES} bytes", where=where, todo=todo)
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"the record is no JSON: {error}", where=where, todo=todo) from None
+    version = content.pop("format_version", None) if isinstance(content, dict) else None
+    if version != FORMAT_VERSION:
+        raise RecordError(
+            f"the record has format_version {version!r}, this reconcile reads {FORMAT_VERSION}", where=where, todo=todo
+        )
+    try:
+        return _adapter().validate_python(content)
+    except (ValidationError, RecursionError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "nested too deeply"}
+        place = ".".join(map(str, first["loc"]))
+        raise RecordError(f"the record doesn't fit at {place}: {first['msg']}", where=where, todo=todo) from None
+
+
+class Records:
+    """The records in one folder. `fresh` ignores what they say of the registry, but keeps what only they know."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._kept: dict[str, Record] = {}
+
+    def path(self, app: str) -> Path:
+        """Where the record of `app` is."""
+        return self.folder / f"{app}.json"
+
+    def load(self, app: str) -> Record:
+        """The record of `app`, empty where there is none yet; RecordError where it can't be read."""
+        if app not in self._kept:
+            path = self.path(app)
+            try:
+                with path.open("rb") as file:
+                    data = file.read(MAX_BYTES + 1)
+            except FileNotFoundError:
+                self._kept[app] = Record(app)
+                return self._kept[app]
+            except OSError as error:
+                raise RecordError(f"the record can't be read: {error.strerror}", where=str(path)) from None
+            record = parse(data, str(path))
+            if record.app != app:
+                raise RecordError(
+                    f"the record is of the app {record.app!r}", where=str(path), todo="restore the file from git"
+                )
+            self._kept[app] = record
+        return self._kept[app]
+
+    def update(self, app: str, change: Callable[[Record], Record]) -> Record:
+        """Changes the record of `app` and writes it, atomically and durably, if that changed it.
+
+        A crash at any point leaves the old file or the new one. Raises RecordError where it can't be written; what
+        was changed stays in memory, so that a later update writes it too.
+        """
+        before = self.load(app)
+        after = change(before)
+        self._kept[app] = after
+        data = dump(after)
+        path = self.path(app)
+        try:
+            if path.exists() and path.read_bytes() == data:
+                return after
+            if not path.exists() and after == Record(app):
+                return after
+            self.folder.mkdir(parents=True, exist_ok=True)
+            replace_file(path, data)
+        except OSError as error:
+            raise RecordError(
+                f"the record can't be written: {error.strerror}", where=str(path), todo="make the folder writable"
+            ) from None
+        return after
+
+
+def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Writes `data` to `path` so that a reader or a crash sees the old file or the new one, never half of it."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
