@@ -27,21 +27,24 @@ from reconciler.model.wanted import Wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Change:
-    """`exists`: the digest that the tag names now; None where there is none. `reason` names what is missing."""
+class _OfRelease:
+    """A change to the tag of one release. `exists`: the digest it names now, None where there is none."""
 
-    app: str
-    image: str
-    target: TagRef
+    wanted: Wanted
     reason: str
     exists: Digest | None = None
 
+    @property
+    def app(self) -> str:
+        return self.wanted.app
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _OfRelease(_Change):
-    """A change to the tag of one release."""
+    @property
+    def image(self) -> str:
+        return self.wanted.image
 
-    wanted: Wanted
+    @property
+    def target(self) -> TagRef:
+        return self.wanted.target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +90,11 @@ class Prove(_OfRelease):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restore(_OfRelease):
-    """The recorded digest is whole and proven: one PUT of the tag."""
+    """The recorded digest is whole and ours: one PUT of the tag, after any proofs in `kinds` that it lacks."""
 
     digest: Digest
+    platforms: Mapping[Platform, Child]
+    kinds: tuple[Kind, ...] = ()
     kind: Literal["restore"] = "restore"
 
 
@@ -103,13 +108,18 @@ class Adopt(_Assembly):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MovePointer(_Change):
+class MovePointer:
     """A moving tag goes to `to`, whose tag is `source`; `digest` is what that names now, None where it is to be made.
 
     `candidates`: the versions below it, highest first, that it gets if `to` doesn't become complete, with their tags.
-    `names`: the version it names now, None where that can't be told or it isn't there.
+    `names`: the version it names now, None where that can't be told or it isn't there; `exists` its digest.
     """
 
+    app: str
+    image: str
+    target: TagRef
+    reason: str
+    exists: Digest | None = None
     to: Version
     source: TagRef
     digest: Digest | None

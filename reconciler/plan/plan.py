@@ -99,7 +99,7 @@ def _hashed(change: Change) -> Mapping[str, Any]:
     }
     if isinstance(change, Prove | Restore | Adopt):
         core["digest"] = str(change.digest)
-    if isinstance(change, Prove | Adopt):
+    if isinstance(change, Prove | Restore | Adopt):
         core["kinds"] = list(change.kinds)
     return core
 
