@@ -22,7 +22,8 @@ class Held:
     """Something wanted for which nothing is planned, and why. `target` is None where it holds for a whole app."""
 
     app: str
-    why: Blocked | Waiting | Unknown
+    # in this order: pydantic takes the first of those that fit equally well, and Unknown has the fewest fields
+    why: Unknown | Blocked | Waiting
     target: TagRef | None = None
 
 

@@ -1,0 +1,1 @@
+"""What tests share: builders of images, wanted tags and observations."""
