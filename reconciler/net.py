@@ -111,6 +111,22 @@ def retry_after_in(text: str) -> float | None:
     return None if match is None else _seconds(match[1], 0.0)
 
 
+async def checked_addresses(host: str, port: int, *, allow_private: bool = False) -> tuple[str, ...]:
+    """The addresses of `host`, for a program that can be told where to connect to (git).
+
+    Raises NotAllowed where any of them is private, and httpx.ConnectError where the name isn't known.
+    """
+    resolver = ThreadedResolver()
+    try:
+        found = await resolver.resolve(host.strip("[]"), port, socket.AF_UNSPEC)
+    except OSError as error:
+        raise httpx.ConnectError(f"{host}: {error.strerror or error}") from error
+    for result in found:
+        if not allow_private and is_private(result["host"]):
+            raise NotAllowed(f"{host} is {result['host']}, an address of this machine or its network")
+    return tuple(dict.fromkeys(result["host"] for result in found))
+
+
 class _NotAllowedHere(OSError):
     """Carries the guard's verdict through aiohttp, which passes on nothing but OSError from a resolver."""
 
