@@ -110,6 +110,10 @@ class Kept:
     def _failure(self, what: str) -> ToolError:
         return ToolError(what, tail=self.last_lines() or self._complaints())
 
+    def ended(self) -> bool:
+        """Whether the program is no more."""
+        return self._keeper.poll() is not None
+
     def last_lines(self, count: int = 8) -> list[str]:
         """The last lines that the program wrote."""
         try:

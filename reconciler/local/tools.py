@@ -225,13 +225,21 @@ def _make_parcel(apt: Apt, package: Package, file: Path, tools: Iterable[Tool], 
     tree.mkdir()
     for tool in tools:
         name = CATALOGUE[tool].debian.file
-        found = [p for p in unpacked.rglob(name) if p.is_file() and not p.is_symlink() and os.access(p, os.X_OK)]
+        found = [path for path in unpacked.rglob(name) if _is_program(path)]
         if not found:
             raise ToolMissing(f"the package {package} has no program {name}", todo=_by_hand([tool], "").todo)
         found[0].rename(tree / name)
         if package.architecture == apt.architecture:
             _add_libraries(apt, package, file, tree / name)
     shutil.rmtree(unpacked)
+
+
+def _is_program(path: Path) -> bool:
+    """Whether it's an ELF program: an init script has the program's name, too."""
+    if path.is_symlink() or not path.is_file() or not os.access(path, os.X_OK):
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
 
 
 def _add_libraries(apt: Apt, package: Package, file: Path, program: Path) -> None:
