@@ -6,10 +6,12 @@ One `Http` serves a whole run. A host that asked to wait is left alone by every 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
@@ -24,17 +26,19 @@ USER_AGENT = "reconcile (+https://github.com/this-is-tobi/multiarch-mirror)"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
 _MIB = 1024 * 1024
+_ERROR_CAP = 64 * 1024
 _SECONDARY_WAIT = 60.0  # what GitHub asks for where it says nothing (protocols 6.3)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A definite answer: `headers` by lower-case name, `url` after redirects."""
+    """A definite answer: `headers` by lower-case name, `url` after redirects, `sha256` where it was asked for."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     url: str
+    sha256: str = ""
 
     @property
     def next(self) -> str | None:
@@ -49,7 +53,25 @@ class Answer:
     def _link(self, rel: str) -> str | None:
         links = httpx.Response(200, headers={"link": self.headers.get("link", "")}).links
         url = links.get(rel, {}).get("url")
-        return None if url is None else urljoin(self.url, url)
+        return None if url is None else _join(self.url, url)
+
+
+class Take(StrEnum):
+    """What is wanted of a body: all of it, only its sha256, or nothing."""
+
+    BODY = "body"
+    SHA256 = "sha256"
+    NOTHING = "nothing"
+
+
+def _join(base: str, url: str) -> str:
+    """Where a link or a redirect leads; UpstreamError where it makes no sense: a page must not be lost in silence."""
+    try:
+        joined = urljoin(base, url)
+        authority(joined)
+    except ValueError:
+        raise UpstreamError(f"leads to {url[:200]!r}, which is no URL", where=base) from None
+    return joined
 
 
 def authority(url: str) -> str:
@@ -67,6 +89,15 @@ def rate_limited(answer: Answer, now: Callable[[], float]) -> float | None:
     if b"secondary rate limit" in answer.body[:4096].lower() or b"abuse detection" in answer.body[:4096].lower():
         return _SECONDARY_WAIT
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    headers: Mapping[str, str]
+    take: Take
+    cap: int
+    seconds: float
 
 
 @dataclass(slots=True)
@@ -120,16 +151,19 @@ class Http:
         *,
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
+        take: Take = Take.BODY,
         cap: int = 32 * _MIB,
-        redirects: bool = True,
+        seconds: float | None = None,
     ) -> Answer:
         """The answer to a request, whatever its status, after redirects and retries.
 
-        Raises UpstreamError where there is none in time, where it is over `cap` bytes, or where the guard refuses.
+        `seconds` replaces the patience's limit for one attempt (a download takes longer than an answer). Raises
+        UpstreamError where there is no answer in time, where it is over `cap` bytes, or where the guard refuses.
         """
+        request = _Request(method, headers or {}, take, cap, seconds or self.patience.attempt)
 
         async def attempt(deadline: float) -> Answer:
-            return await self._follow(url, method, headers or {}, cap, redirects, deadline)
+            return await self._follow(url, request, deadline)
 
         hint = "" if self.tokens.get(authority(url)) else "with a token (GITHUB_TOKEN for GitHub) limits are higher"
         return await persist(attempt, self.patience, self.clock, where=url, hint=hint)
@@ -157,23 +191,21 @@ class Http:
             self.etags.write(key, Cached(answer.headers["etag"], answer.headers.get("link", ""), value))
         return answer, value
 
-    async def _follow(
-        self, url: str, method: str, headers: Mapping[str, str], cap: int, redirects: bool, deadline: float
-    ) -> Answer:
+    async def _follow(self, url: str, request: _Request, deadline: float) -> Answer:
         for _ in range(_MAX_REDIRECTS + 1):
-            answer = await self._once(url, method, headers, cap, deadline)
+            answer = await self._once(url, request, deadline)
             target = answer.headers.get("location", "")
-            if answer.status not in _REDIRECTS or not target or not redirects:
+            if answer.status not in _REDIRECTS or not target:
                 return answer
-            url = urljoin(url, target)
+            url = _join(url, target)
         raise UpstreamError(f"more than {_MAX_REDIRECTS} redirects", where=url)
 
-    async def _once(self, url: str, method: str, headers: Mapping[str, str], cap: int, deadline: float) -> Answer:
+    async def _once(self, url: str, request: _Request, deadline: float) -> Answer:
         assert self._client is not None, "Http is used as an async context manager"  # noqa: S101
         place = authority(url)
         host = self._hosts[place]
         token = self.tokens.get(place)
-        sent = {**headers, **({"authorization": f"Bearer {token}"} if token else {})}
+        headers = {**request.headers, **({"authorization": f"Bearer {token}"} if token else {})}
         async with host.slots:
             pause = host.until - self.clock.now()
             if pause > 0:
@@ -182,11 +214,10 @@ class Http:
                 await self.clock.sleep(pause)
             try:
                 async with (
-                    asyncio.timeout(self.patience.attempt),
-                    self._client.stream(method, url, headers=sent) as r,
+                    asyncio.timeout(request.seconds),
+                    self._client.stream(request.method, url, headers=headers) as response,
                 ):
-                    body = await _read(r, cap, url)
-                    answer = Answer(r.status_code, {k.lower(): v for k, v in r.headers.items()}, body, url)
+                    answer = await _read(response, request, url)
             except NotAllowed as error:
                 raise UpstreamError(
                     f"refused: {error}", where=url, todo="if that is meant, allow it with --allow-private"
@@ -212,13 +243,27 @@ class Http:
         return answer
 
 
-async def _read(response: httpx.Response, cap: int, url: str) -> bytes:
+async def _read(response: httpx.Response, request: _Request, url: str) -> Answer:
+    """The answer, with as much of its body as was asked for; what an error says is read in any case."""
+    take = request.take if response.status_code < 300 else Take.BODY
+    cap = request.cap if response.status_code < 300 else _ERROR_CAP
+    hasher = hashlib.sha256()
     body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > cap:
-            raise UpstreamError(f"the answer is over {cap:,} bytes", where=url)
-    return bytes(body)
+    size = 0
+    if take is not Take.NOTHING and request.method != "HEAD":
+        async for chunk in response.aiter_bytes():
+            size += len(chunk)
+            if size > cap:
+                if response.status_code < 300:
+                    raise UpstreamError(f"the answer is over {cap:,} bytes", where=url)
+                break
+            if take is Take.SHA256:
+                hasher.update(chunk)
+            else:
+                body += chunk
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    sha256 = hasher.hexdigest() if take is Take.SHA256 else ""
+    return Answer(response.status_code, headers, bytes(body), url, sha256)
 
 
 def _words(error: Exception) -> str:

@@ -1,0 +1,154 @@
+"""What was released, and whether it is ready: every question that a run asks an upstream goes through `Upstreams`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from reconciler.errors import UpstreamError
+from reconciler.model.evidence import Unknown
+from reconciler.model.release import Release
+from reconciler.model.upstream import Filter, GitHubReleases, GitLabTags, GitTags, ImageTags, Upstream
+from reconciler.upstream import checksums, git_tags, gitlab, image, probe
+from reconciler.upstream.checkout import Checkout, checkout
+from reconciler.upstream.etags import ETags
+from reconciler.upstream.git import Git, NoRef
+from reconciler.upstream.github import GitHub
+from reconciler.upstream.http import Http, authority
+from reconciler.upstream.interface import Enough, Lister, NotThere, There, at_least
+from reconciler.upstream.patience import Clock, Patience
+from reconciler.upstream.sieve import Sieve
+
+__all__ = [
+    "Checkout",
+    "Clock",
+    "Enough",
+    "Lister",
+    "NoRef",
+    "NotThere",
+    "Patience",
+    "Sieve",
+    "There",
+    "Upstreams",
+    "at_least",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Upstreams:
+    """One run's view of all upstreams: a URL is asked once, a host's limits hold for all. Make one with `open`."""
+
+    http: Http
+    git: Git
+    github: GitHub
+    lister: Lister | None = None
+    _probed: dict[str, asyncio.Task[There | NotThere | Unknown]] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        env: Mapping[str, str],
+        *,
+        allow_private: bool = False,
+        cache: Path | None = None,
+        lister: Lister | None = None,
+        patience: Patience | None = None,
+        clock: Clock | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> AsyncIterator[Upstreams]:
+        """Ready for questions, until the block ends.
+
+        `env` gives GITHUB_API_URL, GITHUB_SERVER_URL and GITHUB_TOKEN (sent to that API's host alone); `cache` is the
+        folder for ETags (None: no conditional requests); `lister` answers for image upstreams; `allow_private` is the
+        operator's flag (rule 8). `transport` replaces the guarded one, in tests.
+        """
+        api_url = env.get("GITHUB_API_URL") or "https://api.github.com"
+        server_url = env.get("GITHUB_SERVER_URL") or "https://github.com"
+        token = env.get("GITHUB_TOKEN", "").strip()
+        http = Http(
+            allow_private=allow_private,
+            tokens={authority(api_url): token} if token else {},
+            etags=ETags(cache) if cache is not None else None,
+            patience=patience or Patience(),
+            clock=clock or Clock(),
+            transport=transport,
+        )
+        git = Git(http)
+        upstreams = cls(http, git, GitHub(http, git, api_url, server_url), lister)
+        async with http:
+            try:
+                yield upstreams
+            finally:
+                await upstreams._close()
+
+    async def releases(self, source: Upstream, filter: Filter, *, enough: int | Enough) -> tuple[Release, ...]:  # noqa: A002
+        """The stable releases of `source` that pass `filter`, highest version first.
+
+        `enough` says how many are needed, or tells from the confirmed ones whether they suffice; more may be given
+        back where they cost nothing. Asking again with a higher number costs only what is new.
+        Raises UpstreamError, which concerns this app alone.
+        """
+        needed = at_least(enough) if isinstance(enough, int) else enough
+        try:
+            sieve = Sieve.of(filter)
+        except ValueError as error:
+            raise UpstreamError(str(error), where=str(source)) from None
+        match source:
+            case GitHubReleases():
+                return await self.github.releases(source, sieve, needed)
+            case GitLabTags():
+                return await gitlab.releases(source, sieve, self.http)
+            case GitTags():
+                return await git_tags.releases(source, sieve, self.git)
+            case ImageTags():
+                if self.lister is None:
+                    raise UpstreamError("no registry client was given to list tags with", where=str(source))
+                return await image.releases(source, sieve, self.lister)
+
+    def git_url(self, source: Upstream) -> str:
+        """Where the source of a release is cloned from where the desired state doesn't say; empty for an image."""
+        match source:
+            case GitHubReleases():
+                return self.github.git_url(source)
+            case GitLabTags():
+                return gitlab.git_url(source, self.http)
+            case GitTags():
+                return source.url
+            case ImageTags():
+                return ""
+
+    async def commits(self, url: str, refs: Iterable[str]) -> Mapping[str, str | NoRef]:
+        """The commit that each ref of a repository names, by one `git ls-remote` a URL and run; UpstreamError."""
+        return await self.git.commits(url, refs)
+
+    async def answers(self, url: str) -> There | NotThere | Unknown:
+        """Whether a URL answers (`requires:`); each is asked once a run."""
+        if url not in self._probed:
+            self._probed[url] = asyncio.create_task(probe.answers(url, self.http))
+        return await asyncio.shield(self._probed[url])
+
+    async def published_checksum(self, url: str, name: str) -> str:
+        """The sha256 that the checksum file at `url` has for the file `name`; UpstreamError."""
+        return await checksums.published(url, name, self.http)
+
+    async def sha256_of(self, url: str) -> str:
+        """The sha256 of a download, which is read to its end; UpstreamError."""
+        return await checksums.sha256_of(url, self.http)
+
+    async def checkout(
+        self, url: str, commit: str, target: Path, *, ref: str = "", submodules: bool = False
+    ) -> Checkout:
+        """The files of a commit in `target`, for apply; BuildError, or UpstreamError where it can't be fetched."""
+        return await checkout(self.git, url, commit, target, ref=ref, submodules=submodules)
+
+    async def _close(self) -> None:
+        for task in self._probed.values():
+            task.cancel()
+        await asyncio.gather(*self._probed.values(), return_exceptions=True)
+        await self.git.close()

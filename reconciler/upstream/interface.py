@@ -1,0 +1,50 @@
+"""What every kind of source has in common: what it is asked, with what, and how it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from reconciler.model.reference import Repository
+from reconciler.model.release import Release
+
+Enough = Callable[[Sequence[Release]], bool]
+"""Whether these confirmed releases, highest first, are all that is needed: confirming another may cost a request."""
+
+
+def at_least(count: int) -> Enough:
+    """Enough are the `count` highest."""
+    return lambda releases: len(releases) >= count
+
+
+class Lister(Protocol):
+    """A registry's client, as far as an image upstream needs it."""
+
+    async def tags(self, repository: Repository) -> Sequence[str]:
+        """All tags of a repository, over all pages; RegistryError where they can't be told."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """It answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotThere:
+    """Definitely not there (404 or 410), and what was said."""
+
+    reason: str
+
+
+def utc(text: object) -> str:
+    """An API's date as RFC 3339 in UTC, to the second; empty where it is none."""
+    if not isinstance(text, str) or len(text) > 40:
+        return ""
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment.tzinfo is not None else ""
+    except (ValueError, OverflowError):
+        return ""
