@@ -10,7 +10,9 @@ from typing import Self
 from reconciler.model.text import Text
 
 # bounded, so that a hostile tag costs nothing: int() of a long digit string is quadratic
-_GRAMMAR = re.compile(r"(\d{1,10}(?:\.\d{1,10}){0,7})([-._+]?[0-9A-Za-z][0-9A-Za-z.+_-]{0,99})?", re.ASCII)
+_GRAMMAR = re.compile(
+    r"(\d{1,10}(?:\.\d{1,10}){0,7})((?:[-_+][0-9A-Za-z]|[._]?[A-Za-z])[0-9A-Za-z.+_-]{0,99})?", re.ASCII
+)
 _CHUNK = re.compile(r"\d+|[A-Za-z]+", re.ASCII)
 
 Key = tuple[tuple[int, ...], bool, tuple[tuple[int, int, str], ...], str]
