@@ -40,6 +40,7 @@ _PREFIX = "reconcile-engine-"
 _MARK = "RECONCILE_ENGINE"
 _LONGEST_SOCKET = 107  # unix(7): sun_path
 _START = 60.0
+_IN_RUN = ("containerd", "docker", "runc")
 
 
 class Engine:
@@ -91,8 +92,9 @@ class Engine:
             log=self.log,
             env={"PATH": self._tools.search_path, "HOME": str(self.folder), _MARK: str(self.folder)},
             folder=self.folder,
-            mounts=True,
+            private=_IN_RUN,
             link=_link(self.folder),
+            cgroup=self.folder.name,
             notify=True,
         )
         try:
@@ -128,6 +130,8 @@ class Engine:
             "ip-masq": False,
             "userland-proxy": False,
             "group": "root",
+            "cgroup-parent": f"/{self.folder.name}",
+            "exec-opts": ["native.cgroupdriver=cgroupfs"],
             "log-level": "warn",
             "shutdown-timeout": 3,
         }
@@ -187,6 +191,7 @@ def clear_stale(base: Path) -> None:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             keeper.bridge(_link(folder), add=False)
+            keeper.remove_cgroup(folder.name)
             keeper.clear(folder)
 
 

@@ -27,7 +27,8 @@ from typing import TextIO
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _CLONE_NEWNS = 0x00020000
-_MS_REC, _MS_SLAVE, _MNT_DETACH = 1 << 14, 1 << 19, 2
+_MS_BIND, _MS_REC, _MS_SLAVE, _MNT_DETACH = 1 << 12, 1 << 14, 1 << 19, 2
+_CGROUPS = Path("/sys/fs/cgroup")
 # linux/sockios.h
 _SIOCSIFFLAGS, _SIOCBRADDBR, _SIOCBRDELBR = 0x8914, 0x89A0, 0x89A1
 
@@ -36,8 +37,9 @@ _SIOCSIFFLAGS, _SIOCBRADDBR, _SIOCBRDELBR = 0x8914, 0x89A0, 0x89A1
 class Orders:
     """What to run and what to clear away: one JSON object.
 
-    `folder` is removed in the end (empty: none is); `mounts` gives the program a mount namespace of its own, so that
-    whatever it mounts goes with its last process; `link` is a network bridge that lives as long as the program;
+    `folder` is removed in the end (empty: none is); `private` names entries of /run that the program gets for itself,
+    in a mount namespace of its own (where there are any), so that whatever it mounts goes with its last process;
+    `link` is a network bridge that lives as long as the program; `cgroup` is the name of a cgroup that goes with it;
     `notify` waits for the program's READY=1 (sd_notify(3)) before `ready` is said; `grace` is in seconds.
     """
 
@@ -45,8 +47,9 @@ class Orders:
     env: dict[str, str]
     log: str
     folder: str = ""
-    mounts: bool = False
+    private: list[str] = field(default_factory=list)
     link: str = ""
+    cgroup: str = ""
     notify: bool = False
     grace: float = 10.0
     owner: int = field(default_factory=os.getppid)
@@ -73,6 +76,8 @@ def main() -> int:
         end_all(orders.grace)
         if orders.link:
             bridge(orders.link, add=False)
+        if orders.cgroup:
+            remove_cgroup(orders.cgroup)
         if orders.folder:
             clear(Path(orders.folder))
         if lock is not None:
@@ -108,7 +113,7 @@ def _keep(orders: Orders, wake: int, asked_to_stop: list[int]) -> int:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=lambda: _prepare(orders.mounts),
+            preexec_fn=lambda: _prepare(orders.private),
         )
     _say(f"started {child.pid}")
     with suppress(ProcessLookupError):  # gone already: its stdin pipe says the same
@@ -130,11 +135,42 @@ def _keep(orders: Orders, wake: int, asked_to_stop: list[int]) -> int:
             return status
 
 
-def _prepare(mounts: bool) -> None:
+def _prepare(private: list[str]) -> None:
     """In the child: die with the keeper, and mount where nobody else sees it."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if mounts and (_LIBC.unshare(_CLONE_NEWNS) or _LIBC.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None)):
-        raise OSError(ctypes.get_errno(), "no mount namespace")
+    if private:
+        _check(_LIBC.unshare(_CLONE_NEWNS))
+        _mount("none", "/", flags=_MS_REC | _MS_SLAVE)
+        _hide_in_run(private)
+
+
+def _hide_in_run(private: list[str]) -> None:
+    """A /run that has all the real one has, but for `private`: containerd and runc know no other place for state."""
+    real = os.open("/run", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    _mount("tmpfs", "/run", kind="tmpfs")
+    for entry in os.scandir(f"/proc/self/fd/{real}"):
+        here = Path("/run", entry.name)
+        if entry.name in private:
+            continue
+        if entry.is_symlink():
+            here.symlink_to(Path(entry.path).readlink())
+            continue
+        if entry.is_dir():
+            here.mkdir()
+        else:
+            here.touch()
+        with suppress(OSError):  # something that went away while we looked
+            _mount(entry.path, str(here), flags=_MS_BIND | _MS_REC)
+    os.close(real)
+
+
+def _mount(source: str, target: str, *, kind: str | None = None, flags: int = 0) -> None:
+    _check(_LIBC.mount(os.fsencode(source), os.fsencode(target), kind.encode() if kind else None, flags, None))
+
+
+def _check(result: int) -> None:
+    if result:
+        raise OSError(ctypes.get_errno(), "no mount namespace of its own")
 
 
 def _is_ready(notify: socket.socket, pid: int) -> bool:
@@ -218,6 +254,15 @@ def bridge(name: str, *, add: bool) -> None:
             with suppress(OSError):
                 fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", name.encode(), 0))  # down
                 fcntl.ioctl(control, _SIOCBRDELBR, name.encode() + b"\0")
+
+
+def remove_cgroup(name: str) -> None:
+    """Remove a cgroup, whose processes are gone, from every hierarchy: version 1 has one for each controller."""
+    for top in (_CGROUPS / name, *_CGROUPS.glob(f"*/{name}")):
+        folders = [Path(path) for path, _, _ in os.walk(top, topdown=False)]
+        for folder in folders:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def mounts_under(folder: Path) -> list[str]:

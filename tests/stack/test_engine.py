@@ -46,7 +46,7 @@ def base() -> Iterator[Path]:
 
 
 def traces(folder: Path) -> list[str]:
-    """What is left of an engine: its folder, processes that it started, mounts, its network bridge."""
+    """What is left of an engine: its folder, processes that it started, mounts, its network bridge, its cgroups."""
     left = [str(folder)] if folder.exists() else []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -58,7 +58,19 @@ def traces(folder: Path) -> list[str]:
                 left.append(words.decode(errors="replace"))
     left += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(folder) in line]
     left += [name for _, name in socket.if_nameindex() if name == f"rcl-{folder.name[-8:]}"]
-    return left
+    return left + [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{folder.name}")]
+
+
+def state_of_machine() -> dict[str, object]:
+    """What Docker engines like to leave on a machine."""
+    run = {str(path) for name in ("docker", "containerd", "runc") for path in Path("/run", name).rglob("*")}
+    forward = Path("/proc/sys/net/ipv4/ip_forward").read_text()
+    return {
+        "run": run,
+        "forward": forward,
+        "etc": Path("/etc/docker").exists(),
+        "lib": Path("/var/lib/docker").exists(),
+    }
 
 
 def gone(pid: int) -> int:
@@ -84,14 +96,14 @@ def test_nothing_is_left_after_a_build(
 ) -> None:
     """A second engine beside the session's runs builds; after its end nothing of it is there."""
     (tmp_path / "Dockerfile").write_text(f"FROM {base_images.busybox}\nRUN echo one > /one\n")
-    before = Path("/proc/sys/net/ipv4/ip_forward").read_text()
+    before = state_of_machine()
     with Engine(tools, base=base) as engine, private_builder(tools, engine, name="second") as second:
         assert traces(engine.folder)
-        assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == before
         env = second.environment()
         run_tool(*second.command("build", f"--output=type=tar,dest={tmp_path / 'out.tar'}"), tmp_path, env=env)
     assert (tmp_path / "out.tar").stat().st_size > 0
     assert traces(engine.folder) == []
+    assert state_of_machine() == before
 
 
 def test_running_containers_end_with_the_engine(tools: Tools, base_images: BaseImages, base: Path) -> None:
