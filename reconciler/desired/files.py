@@ -40,7 +40,7 @@ def read_text(folder: Path, path: str) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise Unreadable(f"not UTF-8 (line {line})", "save it as UTF-8") from None
+        raise Unreadable(f"it isn't UTF-8 text from line {line} on", "save it as UTF-8") from None
     if "\0" in text:
         raise Unreadable("it holds a NUL byte", "save it as plain text")
     return text
@@ -52,13 +52,15 @@ def _read(real: Path) -> bytes:
         handle = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise Unreadable(f"it can't be opened: {error.strerror}", "check its permissions") from None
-    with os.fdopen(handle, "rb") as file:
-        try:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise Unreadable("it is no regular file", "put a plain file there")
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise Unreadable("it is no regular file", "put a plain file there")
+        with os.fdopen(handle, "rb", closefd=False) as file:
             data = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise Unreadable(f"it can't be read: {error.strerror}", "check it") from None
+    except OSError as error:
+        raise Unreadable(f"it can't be read: {error.strerror}", "check it") from None
+    finally:
+        os.close(handle)
     if len(data) > MAX_BYTES:
         raise Unreadable("it is larger than 1 MiB", "no desired file needs that")
     return data

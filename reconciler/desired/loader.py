@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from reconciler.desired.checks import across
+from reconciler.desired.checks import Shape, across
 from reconciler.desired.files import Unreadable, folder_digest, read_text
 from reconciler.desired.nodes import MAPPING, Node, NotYaml, Part, compose, find, plain, show
 from reconciler.desired.problems import problems
@@ -32,19 +31,13 @@ def load(folder: Path, *, allow_local: bool = False) -> Desired:
     names = reader.names()
     mirror = reader.mirror() if MIRROR in names else None
     apps = [app for name in names if name != MIRROR and (app := reader.app(name)) is not None]
-    for finding in across(mirror, apps, frozenset(reader.images_elsewhere)):
-        reader.problem(f"{finding.app}.yaml", finding.path, finding.what, finding.todo)
+    for finding in across(mirror, reader.shapes):
+        reader.problem(finding.file, finding.path, finding.what, finding.todo)
     dockerfiles, folders = reader.own_files(apps)
     signing = reader.signing(mirror) if mirror is not None else None
     if reader.found or mirror is None or signing is None:
         raise DesiredError(reader.found)
     return Desired(folder, mirror, tuple(sorted(apps, key=lambda app: app.app)), signing, dockerfiles, folders)
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    text: str
-    root: Node
 
 
 class _Reader:
@@ -53,7 +46,7 @@ class _Reader:
     def __init__(self, folder: Path, context: dict[str, bool]) -> None:
         self._folder, self._context = folder, context
         self.found: list[Problem] = []
-        self.images_elsewhere: set[str] = set()
+        self.shapes: list[Shape] = []
 
     def names(self) -> list[str]:
         """The desired files, by name."""
@@ -77,7 +70,7 @@ class _Reader:
         """Notes a mistake at `path` in the file `name`; the place is found by reading it once more."""
         line, column, real = 1, 1, path
         if path:
-            line, column, _, real = find(compose(read_text(self._folder, name)), path)
+            line, column, _, real = find(compose(read_text(self._folder, name))[0], path)
         self.found.append(Problem(self._shown(name), line, column, show(real) if path else "", what, todo))
 
     def _shown(self, name: str) -> str:
@@ -85,12 +78,13 @@ class _Reader:
 
     def _root(self, name: str) -> Node | None:
         try:
-            root = compose(read_text(self._folder, name))
+            root, complaints = compose(read_text(self._folder, name))
         except Unreadable as error:
             self.found.append(Problem(self._shown(name), 1, 1, "", error.what, error.todo))
         except NotYaml as error:
             self.found.append(Problem(self._shown(name), error.line, error.column, "", error.what, error.todo))
         else:
+            self.found += [Problem(self._shown(name), c.line, c.column, "", c.what, c.todo) for c in complaints]
             if root.kind == MAPPING:
                 return root
             self.found.append(
@@ -117,15 +111,14 @@ class _Reader:
             app = App.model_validate(data, context=self._context)
         except ValidationError as error:
             self.found += problems(self._shown(name), root, App, error)
-            images = data.get("images")
-            self.images_elsewhere |= set(images) if isinstance(images, dict) else set()
+            self.shapes.append(Shape.guess(name, data))
             return None
+        self.shapes.append(Shape.of(name, app))
         stem = name.removesuffix(".yaml")
         if app.app == stem:
             return app
         todo = f"write app: {stem}, or rename the file to {app.app}.yaml"
         self.problem(name, ("app",), f"the app {app.app} is in the file of {stem}", todo)
-        self.images_elsewhere |= set(app.images)
         return None
 
     def own_files(self, apps: Iterable[App]) -> tuple[dict[ImageName, str], dict[ImageName, str]]:

@@ -75,15 +75,19 @@ class Entry:
     node: Node
 
 
-def compose(text: str) -> Node:
-    """The one document in `text`; NotYaml where it isn't one, or is out of bounds."""
+def compose(text: str) -> tuple[Node, tuple[NotYaml, ...]]:
+    """The one document in `text`, and what is wrong in it but doesn't keep it from being read: tags, duplicate keys.
+
+    NotYaml where it can't be read, or is out of bounds.
+    """
     control = _CONTROL.search(text)
     if control is not None:
         line = text.count("\n", 0, control.start()) + 1
         column = control.start() - text.rfind("\n", 0, control.start())
         raise NotYaml(line, column, "a control character", "remove it; a desired file is plain text")
     try:
-        return _Composer(YAML(typ="safe", pure=True).parse(text)).document()
+        composer = _Composer(YAML(typ="safe", pure=True).parse(text))
+        return composer.document(), tuple(composer.complaints)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -118,6 +122,7 @@ class _Composer:
         self._events = events
         self._anchors: dict[str, Node | None] = {}
         self._nodes = 0
+        self.complaints: list[NotYaml] = []
 
     def document(self) -> Node:
         event = next(self._events)
@@ -140,7 +145,8 @@ class _Composer:
             return self._alias(event)
         tag = getattr(event, "tag", None)
         if tag is not None and not _implied(event):
-            raise NotYaml(line, column, f"a tag: {str(tag)[:40]}", "write plain values, without ! before them")
+            complaint = NotYaml(line, column, f"a tag: {str(tag)[:40]}", "write plain values, without ! before them")
+            self.complaints.append(complaint)
         anchor = getattr(event, "anchor", None)
         if anchor is not None:
             self._anchors[anchor] = None
@@ -172,7 +178,8 @@ class _Composer:
             if key.source in entries:
                 first = entries[key.source]
                 what = f"the key {key.source[:60]!r} is here twice, first in line {first.line}"
-                raise NotYaml(key_line, key_column, what, "keep one of them")
+                self.complaints.append(NotYaml(key_line, key_column, what, "keep one of them"))
+                continue
             entries[key.source] = Entry(key_line, key_column, value)
         size = 1 + len(entries) + sum(entry.node.size for entry in entries.values())
         return Node(line, column, MAPPING, entries, size, flow=flow)

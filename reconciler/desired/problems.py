@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -9,7 +10,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from reconciler.desired.nodes import LIST, MAPPING, NOTHING, NUMBER, SWITCH, TEXT, Node, Part, find, key_place, show
-from reconciler.desired.schema.base import Wrong, nearest
+from reconciler.desired.schema.base import Wrong, exactly_one, nearest
 from reconciler.errors import Problem
 
 _EXPECTED = {
@@ -22,6 +23,15 @@ _EXPECTED = {
     "model_type": MAPPING,
     "model_attributes_type": MAPPING,
 }
+_BOUNDS = {
+    "greater_than_equal": "it must be at least {ge}",
+    "less_than_equal": "it must be at most {le}",
+    "too_short": "it needs at least {min_length}",
+    "too_long": "it can have at most {max_length}",
+    "string_too_short": "it needs at least {min_length} character",
+    "string_too_long": "it can have at most {max_length} characters",
+}
+_EXPECTED_WORD = re.compile(r"'([^']*)'")
 _KINDS = {
     TEXT: "text",
     NUMBER: "a number",
@@ -34,65 +44,78 @@ _KINDS = {
 
 def problems(file: str, root: Node, model: type[BaseModel], error: ValidationError) -> list[Problem]:
     """Every mistake in it, each at its place in `file`, whose nodes are `root`."""
-    return [_problem(file, root, model, found) for found in error.errors(include_url=False, include_input=False)]
+    found: list[Problem] = []
+    for one in error.errors(include_url=False, include_input=False):
+        cause = (one.get("ctx") or {}).get("error")
+        wrongs = (cause, *cause.others) if isinstance(cause, Wrong) else (cause,)
+        found += [_problem(file, root, model, one, wrong) for wrong in wrongs]
+    # a model's own check doesn't run where one of its keys is wrong: what is exclusive is checked on the nodes again
+    found += _exclusive(file, root, model, ())
+    return list(dict.fromkeys(found))
 
 
-def _problem(file: str, root: Node, model: type[BaseModel], found: Mapping[str, Any]) -> Problem:
-    loc: tuple[Part, ...] = found["loc"]
-    context: Mapping[str, Any] = found.get("ctx") or {}
-    kind: str = found["type"]
-    cause = context.get("error")
-    if loc and loc[-1] == "[key]":
-        loc = loc[:-1]
-        line, column = key_place(root, find(root, loc)[3])
-        what, todo = _words(kind, found, context, "", NOTHING)
-        return Problem(file, line, column, show(find(root, loc)[3]), what, todo)
+def _problem(file: str, root: Node, model: type[BaseModel], one: Mapping[str, Any], cause: object) -> Problem:
+    loc: tuple[Part, ...] = one["loc"]
+    kind: str = one["type"]
+    key = bool(loc) and loc[-1] == "[key]"
     if isinstance(cause, Wrong):
         loc = (*loc, *cause.at)
     line, column, node, path = find(root, loc)
-    if kind == "extra_forbidden":
+    if key or kind == "extra_forbidden":
         line, column = key_place(root, path)
+    if kind == "extra_forbidden":
         owner = _type_at(model, loc[:-1])
-        known = sorted(_aliases(owner)) if _is_model(owner) else []
-        return Problem(
-            file, line, column, show(path), f"unknown key {str(loc[-1])[:60]!r}", nearest(str(loc[-1]), known)
-        )
-    advice = _advice(model, loc)
+        name = str(loc[-1])
+        todo = nearest(name, sorted(_aliases(owner)) if _is_model(owner) else [])
+        return Problem(file, line, column, show(path), f"unknown key {name[:60]!r}", todo)
+    advice = "" if key else _advice(model, loc)
     if kind == "missing":
         return Problem(file, line, column, show((*path, loc[-1])), f"{loc[-1]} is missing", advice)
-    what, todo = _words(kind, found, context, advice, node.kind)
-    if kind == "string_type" and node.kind == MAPPING and node.flow:
-        todo = 'put text that starts with { into quotes, like "{version}"'
-    if kind == "string_type" and node.kind in (NUMBER, SWITCH):
-        todo = f'put it into quotes: "{node.source[:60]}"'
-    return Problem(file, line, column, show(path), what, todo)
+    what, todo = _words(kind, cause, one.get("ctx") or {}, node, key)
+    return Problem(file, line, column, show(path), what, todo or advice)
 
 
-def _words(
-    kind: str, found: Mapping[str, Any], context: Mapping[str, Any], advice: str, written: str
-) -> tuple[str, str]:
-    cause = context.get("error")
+def _exclusive(file: str, node: Node, annotation: Any, path: tuple[Part, ...]) -> list[Problem]:
+    found: list[Problem] = []
+    if node.kind == LIST and get_origin(annotation) is tuple:
+        inner = _bare(get_args(annotation)[0])
+        for at, item in enumerate(node.value):
+            found += _exclusive(file, item, inner, (*path, at))
+    if node.kind != MAPPING:
+        return found
+    for key, entry in node.value.items():
+        found += _exclusive(file, entry.node, _step(annotation, key), (*path, key))
+    if _is_model(annotation) and annotation.one_of:
+        given = [k for k in annotation.one_of if k in node.value and node.value[k].node.kind != NOTHING]
+        try:
+            exactly_one(given, annotation.one_of)
+        except Wrong as wrong:
+            found.append(Problem(file, node.line, node.column, show(path), wrong.what, wrong.todo))
+    return found
+
+
+def _words(kind: str, cause: object, context: Mapping[str, Any], node: Node, key: bool) -> tuple[str, str]:
+    """What is wrong and, where the field's own advice isn't it, what to write."""
     if isinstance(cause, Wrong):
-        return cause.what, cause.todo or advice
+        return cause.what, cause.todo
     if kind == "value_error":
-        return str(cause), ""
+        if key or node.kind == TEXT:
+            what, _, todo = str(cause).partition(": write ")
+            return what, f"write {todo}" if todo else ""
+        kind = "string_type"  # a noun of ours, which is text
     if kind in _EXPECTED:
-        return f"this is {_KINDS[written]}, not {_EXPECTED[kind]}", advice
+        todo = ""
+        if kind == "string_type" and node.kind == MAPPING and node.flow:
+            todo = 'put text that starts with { into quotes, like "{version}"'
+        if kind == "string_type" and node.kind in (NUMBER, SWITCH):
+            todo = f'put it into quotes: "{node.source[:60]}"'
+        return f"this is {_KINDS[node.kind]}, not {_EXPECTED[kind]}", todo
     if kind == "literal_error":
-        return "this is none of the words that can stand here", advice
-    bounds = {
-        "greater_than_equal": "at least {ge}",
-        "less_than_equal": "at most {le}",
-        "too_short": "at least {min_length} of them",
-        "too_long": "at most {max_length} of them",
-        "string_too_short": "at least {min_length} characters",
-        "string_too_long": "at most {max_length} characters",
-    }
-    if kind in bounds:
-        return "there must be " * ("of them" in bounds[kind]) + "it must be " * (
-            "of them" not in bounds[kind]
-        ) + bounds[kind].format_map(context), advice
-    return "this can't stand here", advice
+        return f"{node.source[:60]!r} is none of {', '.join(_EXPECTED_WORD.findall(str(context['expected'])))}", ""
+    for bound, text in _BOUNDS.items():
+        if kind == bound:
+            return text.format_map(context), ""
+    return "this can't stand here", ""
 
 
 def _is_model(annotation: Any) -> bool:
@@ -118,16 +141,17 @@ def _type_at(model: type[BaseModel], loc: tuple[Part, ...]) -> Any:
     """The type of what stands at `loc`; None where that can't be told."""
     current: Any = model
     for part in loc:
-        if _is_model(current):
-            field = _aliases(current).get(str(part))
-            current = _bare(field.annotation) if field else None
-        elif get_origin(current) is dict:
-            current = _bare(get_args(current)[1])
-        elif get_origin(current) is tuple:
-            current = _bare(get_args(current)[0])
-        else:
-            return None
+        current = _step(current, part)
     return current
+
+
+def _step(current: Any, part: Part) -> Any:
+    if _is_model(current):
+        field = _aliases(current).get(str(part))
+        return _bare(field.annotation) if field else None
+    if get_origin(current) is dict:
+        return _bare(get_args(current)[1])
+    return _bare(get_args(current)[0]) if get_origin(current) is tuple else None
 
 
 def _advice(model: type[BaseModel], loc: tuple[Part, ...]) -> str:

@@ -84,9 +84,7 @@ class TagPattern(Text):
                 f"{text[:80]!r} must hold {{version}} exactly once: write upstream's tags like v{{version}}"
             )
         if not _AROUND.fullmatch(before) or not _AROUND.fullmatch(after) or before.startswith("-"):
-            raise ValueError(
-                f"{text[:80]!r} is no pattern of tags: around {{version}} only letters, digits, . _ / + @ = -"
-            )
+            raise ValueError(f"{text[:80]!r} is no pattern of tags: write letters, digits, . _ / + @ = - around it")
         return cls(before, after)
 
     def version(self, tag: str) -> Version | None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from reconciler.desired.ranges import Exclusion, Range, TagPattern
-from reconciler.desired.schema.base import Count, Entry, Line, Wrong, exactly_one, nearest, unique
+from reconciler.desired.schema.base import Count, Entry, Line, Wrong, known_placeholders, nearest, raise_all, unique
 from reconciler.desired.schema.image import Image
 from reconciler.desired.schema.mirror import EvidenceKinds, OnRecipeChange, Platforms
 from reconciler.desired.schema.places import GitHubRepository, GitLabProject, Url
@@ -28,28 +28,31 @@ def _counted(value: Any) -> Any:
     return {"count": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _only_version(value: Any) -> Any:
+    return known_placeholders(("version",))(value) if isinstance(value, str) else value
+
+
 class Upstream(Entry):
     """Where releases come from, how their tags are spelled, and which of them count."""
+
+    one_of = ("github", "gitlab", "git", "image")
 
     github: GitHubRepository | None = Field(None, description="write owner/repository")
     gitlab: GitLabProject | None = Field(None, description="write host/group/project")
     git: Url | None = Field(None, description="write the https URL of a git repository")
     image: Repository | None = Field(None, description="write registry/name")
-    tag: TagPattern = Field(description="write how upstream spells its tags, like v{version}")
+    tag: Annotated[TagPattern, BeforeValidator(_only_version)] = Field(
+        description="write how upstream spells its tags, like v{version}"
+    )
     versions: Range | None = Field(None, description='write a range in quotes, like ">=10.5"')
     exclude: Annotated[tuple[Exclusion, ...], AfterValidator(unique)] = Field(
         (), description='write a list of versions or ranges in quotes, like ["10.3.2"]'
     )
 
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        exactly_one(self, "github", "gitlab", "git", "image")
-        return self
-
     @property
     def kind(self) -> str:
         """`github`, `gitlab`, `git` or `image`."""
-        return next(kind for kind in ("github", "gitlab", "git", "image") if getattr(self, kind) is not None)
+        return next(kind for kind in self.one_of if getattr(self, kind) is not None)
 
     @property
     def url(self) -> str:
@@ -105,12 +108,14 @@ class App(Entry):
 
     @model_validator(mode="after")
     def _known_images(self) -> Self:
-        for at, name in enumerate(self.create):
-            if name not in self.images:
-                raise Wrong(
-                    f"{name[:80]!r} is no image of this app", nearest(name, sorted(self.images)), at=("create", at)
-                )
-        for name, image in self.images.items():
-            if image.source is None and self.upstream.image is not None:
-                raise Wrong("an upstream that is an image has no source", "write source:", at=("images", name))
+        wrongs = [
+            Wrong(f"{name[:80]!r} is no image of this app", nearest(name, sorted(self.images)), at=("create", at))
+            for at, name in enumerate(self.create)
+            if name not in self.images
+        ]
+        if self.upstream.image is not None:
+            sourceless = [name for name, image in self.images.items() if image.source is None]
+            what = "an upstream that is an image has no source to build from"
+            wrongs += [Wrong(what, "write source:", at=("images", name)) for name in sourceless]
+        raise_all(wrongs)
         return self

@@ -4,31 +4,50 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, model_validator
 
-from reconciler.model.evidence import Kind
+from reconciler.model.evidence import ANNOTATION, Kind
 from reconciler.model.template import PLACEHOLDERS, RELEASE_PLACEHOLDERS, placeholders
 
 # a placeholder is a word in braces; anything else in braces (JSON, say) is text
 _WORD = re.compile(r"[A-Za-z0-9_ .-]{0,40}", re.ASCII)
 _ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
+# what reconcile itself says of every image
+OURS = frozenset(f"org.opencontainers.image.{name}" for name in ("source", "version", "revision", "created"))
 _KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,253}[A-Za-z0-9])?", re.ASCII)
 
 
 class Wrong(ValueError):
-    """A value that can't be: `what` is wrong with it, `todo` about it; `at`: where in it, if it isn't all of it."""
+    """A value that can't be: `what` is wrong with it, `todo` about it; `at`: where in it, if it isn't all of it.
+
+    `others`: what else is wrong with the same value.
+    """
 
     def __init__(self, what: str, todo: str = "", at: tuple[str | int, ...] = ()) -> None:
         self.what, self.todo, self.at = what, todo, at
+        self.others: tuple[Wrong, ...] = ()
         super().__init__(what)
 
 
+def raise_all(wrongs: Iterable[Wrong]) -> None:
+    """Raises them as one, if there are any."""
+    found = list(wrongs)
+    if found:
+        found[0].others = tuple(found[1:])
+        raise found[0]
+
+
 class Entry(BaseModel):
-    """A mapping in a desired file: strict, frozen, no key but its own."""
+    """A mapping in a desired file: strict, frozen, no key but its own.
+
+    Of the keys in `one_of`, where a model names some, exactly one is given.
+    """
+
+    one_of: ClassVar[tuple[str, ...]] = ()
 
     model_config = ConfigDict(
         strict=True,
@@ -39,6 +58,12 @@ class Entry(BaseModel):
         hide_input_in_errors=True,
     )
 
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if self.one_of:
+            exactly_one([key for key in self.one_of if getattr(self, key.replace("-", "_")) is not None], self.one_of)
+        return self
+
 
 def nearest(word: str, known: Sequence[str]) -> str:
     """What to write instead of an unknown `word`: the nearest known one, or all of them."""
@@ -46,16 +71,10 @@ def nearest(word: str, known: Sequence[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
 
 
-def exactly_one(entry: BaseModel, *names: str) -> None:
-    """Wrong unless exactly one of these fields is set."""
-    given = [name for name in names if getattr(entry, name) is not None]
+def exactly_one(given: Sequence[str], keys: Sequence[str]) -> None:
+    """Wrong unless exactly one of `keys` is `given`."""
     if len(given) != 1:
-        keys = [name.replace("_", "-") for name in names]
-        what = (
-            f"{' and '.join(name.replace('_', '-') for name in given)} exclude each other"
-            if given
-            else "nothing is named"
-        )
+        what = f"{' and '.join(given)} exclude each other" if given else f"one of {', '.join(keys)} is missing"
         raise Wrong(what, f"write exactly one of {', '.join(keys)}")
 
 
@@ -100,6 +119,9 @@ def _label_name(text: str) -> str:
         raise Wrong(
             f"{text[:80]!r} is no key of a label", "letters, digits, . _ / -, like org.opencontainers.image.vendor"
         )
+    # a desired file that said otherwise would be believed; GHCR links a package by its source
+    if text in OURS or text.startswith(ANNOTATION):
+        raise Wrong(f"{text} is set by reconcile", "remove it")
     return text
 
 

@@ -16,23 +16,17 @@ from reconciler.desired.schema.base import (
     Template,
     Text,
     Wrong,
-    exactly_one,
 )
 from reconciler.desired.schema.mirror import Cache, Regex
 from reconciler.desired.schema.places import RelativePath, Url, UrlTemplate
 from reconciler.desired.schema.pointers import PointersField
 from reconciler.model.digest import Digest
-from reconciler.model.evidence import ANNOTATION
 from reconciler.model.reference import check_name
 from reconciler.model.version import Version
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _STAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _FROM = re.compile(r"[a-z0-9][a-z0-9._:/@-]{0,300}", re.ASCII)
-# what reconcile itself says of every image; a desired file that said otherwise would be believed (GHCR links by source)
-OURS = frozenset(
-    f"org.opencontainers.image.{name}" for name in ("source", "version", "revision", "created", "ref.name")
-)
 
 
 def _sha256(text: str) -> str:
@@ -53,22 +47,16 @@ def _from(text: str) -> str:
     return text
 
 
-def _not_ours(labels: dict[str, str]) -> dict[str, str]:
-    for name in labels:
-        if name in OURS or name.startswith(ANNOTATION):
-            raise Wrong(f"{name} is set by reconcile", "remove it", at=(name,))
-    return labels
-
-
-def _stable(versions: dict[Version, Digest]) -> dict[Version, Digest]:
-    for version in versions:
-        if not version.stable:
-            raise Wrong(f"{version} is a pre-release", "name a version that has only numbers", at=(str(version),))
-    return versions
+def _stable(version: Version) -> Version:
+    if not version.stable:
+        raise Wrong(f"{version} is a pre-release", "name a version that has only numbers")
+    return version
 
 
 class SourceEntry(Entry):
     """Where the build's context comes from: a git repository at a ref, or a folder beside the desired file."""
+
+    one_of = ("git", "folder")
 
     git: Url | None = Field(None, description="write the https URL of a git repository")
     ref: ReleaseTemplate = Field("{tag}", description="write the ref of a release, like v{version}")
@@ -76,8 +64,7 @@ class SourceEntry(Entry):
     folder: RelativePath | None = Field(None, description="write the name of a folder beside this file")
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        exactly_one(self, "git", "folder")
+    def _ref(self) -> Self:
         if self.folder is not None and self.model_fields_set & {"ref", "submodules"}:
             raise Wrong("a folder has no ref and no submodules", "remove them")
         if self.ref.startswith("-") or "{commit}" in self.ref or re.search(r"[\s~^:?*\[\\]|\.\.|@\{", self.ref):
@@ -88,16 +75,13 @@ class SourceEntry(Entry):
 class EditEntry(Entry):
     """A replacement in a file of the source, which must match exactly `count` times."""
 
+    one_of = ("find", "regex")
+
     file: RelativePath = Field("Dockerfile", description="write the path of a file in the source")
     find: Text | None = Field(None, description="write the exact text to replace")
     regex: Regex | None = Field(None, description="write a regular expression for the text to replace")
     replace: Annotated[str, Field(max_length=20_000)] = Field(description="write what to put there")
     count: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="write how often it must match")
-
-    @model_validator(mode="after")
-    def _one_pattern(self) -> Self:
-        exactly_one(self, "find", "regex")
-        return self
 
 
 class ChecksumEntry(Entry):
@@ -139,18 +123,14 @@ class Image(Entry):
         default_factory=dict, description="write the name in FROM and the image of this mirror that replaces it"
     )
     args: dict[EnvironmentName, Template] = Field(default_factory=dict, description="write build arguments")
-    labels: Annotated[dict[LabelName, Template], AfterValidator(_not_ours)] = Field(
-        default_factory=dict, description="write labels"
-    )
-    annotations: Annotated[dict[LabelName, ReleaseTemplate], AfterValidator(_not_ours)] = Field(
-        default_factory=dict, description="write annotations"
-    )
+    labels: dict[LabelName, Template] = Field(default_factory=dict, description="write labels")
+    annotations: dict[LabelName, ReleaseTemplate] = Field(default_factory=dict, description="write annotations")
     requires: tuple[UrlTemplate, ...] = Field((), description="write a list of URLs that must answer")
     checksums: tuple[ChecksumEntry, ...] = Field((), description="write a list of downloads: url, and at or known")
     smoke: SmokeEntry | None = Field(None, description="write command: and what to expect of it")
     cache: Cache | None = Field(None, description="write registry, gha or local")
     pointers: PointersField | None = Field(None, description="write a list of moving tags, like [latest, major]")
-    adopt: Annotated[dict[Version, Digest], AfterValidator(_stable)] = Field(
+    adopt: dict[Annotated[Version, AfterValidator(_stable)], Digest] = Field(
         default_factory=dict, description="write a version and the exact digest to adopt"
     )
 

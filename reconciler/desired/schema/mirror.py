@@ -23,6 +23,7 @@ RUNNERS = {Platform("linux", "amd64"): ("ubuntu-24.04",), Platform("linux", "arm
 _PRIVATE = re.compile(
     r"env://[A-Za-z_][A-Za-z0-9_]{0,127}|(?:awskms|gcpkms|azurekms|hashivault|k8s|pkcs11):[!-~]{1,500}", re.ASCII
 )
+_IDENTITY = ("identity", "identity-regex")
 _RUNNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
@@ -82,15 +83,12 @@ class Defaults(Entry):
 class KeylessEntry(Entry):
     """A keyless signer: an OIDC issuer and an identity."""
 
+    one_of = _IDENTITY
+
     issuer: Url = Field(description="write the OIDC issuer, like https://token.actions.githubusercontent.com")
     identity: Line | None = Field(None, description="write the certificate's identity in full")
     identity_regex: Regex | None = Field(None, description="write a regular expression for the whole identity")
     source_repository: Url | None = Field(None, description="write the URL of the repository that signs")
-
-    @model_validator(mode="after")
-    def _one_identity(self) -> Self:
-        exactly_one(self, "identity", "identity_regex")
-        return self
 
 
 class KeyEntry(Entry):
@@ -103,6 +101,8 @@ class KeyEntry(Entry):
 class AcceptEntry(Entry):
     """One more signer whose proofs count as ours: an identity, or a public key."""
 
+    one_of = ("public", "issuer")
+
     issuer: Url | None = Field(None, description="write the OIDC issuer")
     identity: Line | None = Field(None, description="write the certificate's identity in full")
     identity_regex: Regex | None = Field(None, description="write a regular expression for the whole identity")
@@ -110,10 +110,9 @@ class AcceptEntry(Entry):
     public: RelativePath | None = Field(None, description="write the name of a PEM file beside mirror.yaml")
 
     @model_validator(mode="after")
-    def _one_signer(self) -> Self:
-        exactly_one(self, "public", "issuer")
+    def _whole(self) -> Self:
         if self.issuer is not None:
-            exactly_one(self, "identity", "identity_regex")
+            exactly_one([key for key in _IDENTITY if getattr(self, key.replace("-", "_")) is not None], _IDENTITY)
         elif any((self.identity, self.identity_regex, self.source_repository)):
             raise Wrong("a public key has no identity", "remove identity, or write the issuer instead of public")
         return self
@@ -121,6 +120,8 @@ class AcceptEntry(Entry):
 
 class SigningEntry(Entry):
     """How proofs are made, and whose count."""
+
+    one_of = ("keyless", "key")
 
     keyless: KeylessEntry | None = Field(None, description="write issuer and identity")
     key: KeyEntry | None = Field(None, description="write public: a PEM file beside mirror.yaml")
@@ -132,8 +133,7 @@ class SigningEntry(Entry):
     signing_config: RelativePath | None = Field(None, description="write the name of a file beside mirror.yaml")
 
     @model_validator(mode="after")
-    def _one_method(self) -> Self:
-        exactly_one(self, "keyless", "key")
+    def _bundles(self) -> Self:
         if "bundle" not in self.layouts:
             raise Wrong("bundle isn't among the layouts", "write [bundle] or [bundle, legacy]")
         return self

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import PlainValidator
 
 from reconciler.desired.ranges import Range
-from reconciler.desired.schema.base import Wrong, nearest
+from reconciler.desired.schema.base import Wrong, nearest, raise_all
 from reconciler.model.reference import check_tag
 
 STANDARD = ("latest", "major", "minor")
@@ -29,12 +29,18 @@ class Pointers:
 
     @classmethod
     def read(cls, value: Any) -> Self:
-        """What a list or a mapping says; Wrong where it can't be."""
-        if isinstance(value, tuple):
-            return cls(True, tuple((_standard(name, at), True) for at, name in enumerate(value)))
-        if isinstance(value, dict):
-            return cls(False, tuple(_entry(name, what) for name, what in value.items()))
-        raise Wrong("pointers are a list or a mapping", 'write [latest, major] or {esr: ">=11.7,<11.8"}')
+        """What a list or a mapping says; Wrong, with all that is, where it can't be."""
+        if not isinstance(value, tuple | dict):
+            raise Wrong("pointers are a list or a mapping", 'write [latest, major] or {esr: ">=11.7,<11.8"}')
+        entries: list[tuple[str, Range | bool]] = []
+        wrongs: list[Wrong] = []
+        for at, item in value.items() if isinstance(value, dict) else enumerate(value):
+            try:
+                entries.append(_entry(at, item) if isinstance(at, str) else (_standard(item, at), True))
+            except Wrong as wrong:
+                wrongs.append(wrong)
+        raise_all(wrongs)
+        return cls(isinstance(value, tuple), tuple(dict(entries).items()))
 
     def over(self, defaults: Pointers) -> Pointers:
         """These on top of the defaults."""
