@@ -36,11 +36,12 @@ if os.getppid() == int(sys.argv[1]): os.execv(sys.argv[2], sys.argv[2:])
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A program that ended well: its stdout (where it was captured), its last lines, seconds taken."""
+    """A program that ended well: its stdout (where it was captured), last lines, seconds taken, and its log file."""
 
     output: bytes
     tail: tuple[str, ...]
     seconds: float
+    log: str
 
 
 async def run(
@@ -84,7 +85,7 @@ async def run(
     if status != 0:
         how = f"status {status}" if status is None or status > 0 else f"signal {signal.Signals(-status).name}"
         raise ToolError(f"{name} failed ({how})", tail=kept.tail, log=str(log or ""))
-    return Finished(output, kept.tail, time.monotonic() - started)
+    return Finished(output, kept.tail, time.monotonic() - started, kept.where)
 
 
 def _mortal(argv: Sequence[str]) -> list[str]:

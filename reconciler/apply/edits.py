@@ -1,0 +1,61 @@
+"""The changes a recipe makes to its source: exact or none at all, pure functions over text."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+
+from reconciler.errors import BuildError
+from reconciler.model.recipe import Edit
+
+# `FROM [--flag…] image@sha256:… [AS name]`, which Dockerfiles write in any case; a pin names one architecture's image
+_PIN = re.compile(r"^(\s*FROM\s+(?:--\S+\s+)*[^\s@]+)@sha256:[0-9a-f]{64}", re.IGNORECASE | re.MULTILINE)
+_SHOWN = 120
+
+
+def unpin(dockerfile: str) -> str:
+    """The Dockerfile with `@sha256:…` dropped from its FROM lines."""
+    return _PIN.sub(r"\1", dockerfile)
+
+
+def apply(edit: Edit, text: str, where: str) -> str:
+    """`text` with one edit made; BuildError where it doesn't match exactly as often as it says.
+
+    `where` names the release, for the error; a regular expression's replacement may use its groups (`\\1`).
+    """
+    if edit.regex:
+        try:
+            pattern = re.compile(edit.find, re.MULTILINE)
+            found = [match.start() for match in pattern.finditer(text)]
+            changed = pattern.sub(edit.replace, text)
+        except (re.error, IndexError) as error:
+            raise BuildError(f"the edit's regular expression can't be used: {error}", where=where) from None
+    else:
+        found = [match.start() for match in re.finditer(re.escape(edit.find), text)]
+        changed = text.replace(edit.find, edit.replace)
+    if len(found) == edit.count:
+        return changed
+    lines = [text.count("\n", 0, start) + 1 for start in found]
+    raise BuildError(
+        f"an edit of {edit.file} must match {_times(edit.count)}, and matches {_times(len(found))}"
+        f"{_at(edit.file, lines)}: {edit.find[:_SHOWN]!r}{_nearest(edit, text) if not found else ''}",
+        where=where,
+        todo=f"look at {edit.file} in that release's source, and change `edits` in the desired file",
+    )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _at(file: str, lines: Sequence[int]) -> str:
+    return f" (at {', '.join(f'{file}:{line}' for line in lines[:5])})" if lines else ""
+
+
+def _nearest(edit: Edit, text: str) -> str:
+    """The line that comes nearest to what isn't there: upstream has often changed a word of it."""
+    wanted = next((line.strip() for line in edit.find.splitlines() if line.strip()), "")
+    lines = [line.strip()[:1000] for line in text.splitlines()[:5000]]
+    close = difflib.get_close_matches(wanted[:1000], [line for line in lines if line], n=1, cutoff=0.5)
+    return f"; nearest is {edit.file}:{lines.index(close[0]) + 1}, {close[0][:_SHOWN]!r}" if close else ""
