@@ -116,14 +116,22 @@ def cache_words(kind: str, repository: Repository, platform: Platform, options: 
 
 
 async def build(
-    tools: Toolbox, words: Sequence[str], metadata: Path, name: str, epoch: int | None, cache: str
+    tools: Toolbox, words: Sequence[str], metadata: Path, *, name: str, epoch: int | None, cache: str = ""
 ) -> Digest:
-    """Runs a build command; the digest of what was pushed. ToolError where it fails or leaves no digest."""
+    """Runs a build command; the digest of what was pushed. ToolError where it fails or leaves no digest.
+
+    `epoch` is the commit's time in seconds since 1970, `cache` the recipe's.
+    """
     # buildx passes SOURCE_DATE_EPOCH on to BuildKit (docs/build-repro.md); its own copy of the provenance is of no use
     extra = {"BUILDX_METADATA_PROVENANCE": "disabled", "BUILDX_METADATA_WARNINGS": "0"}
     if epoch is not None:
         extra["SOURCE_DATE_EPOCH"] = str(epoch)
     await tools.buildx(words, name=name, limit=tools.limits.build, extra=extra, gha_cache=cache == "gha")
+    return _pushed(metadata, name)
+
+
+def _pushed(metadata: Path, name: str) -> Digest:
+    """What buildx wrote to its metadata file (docs/reference/buildx_build.md)."""
     try:
         if metadata.stat().st_size > _MAX_METADATA:
             raise ValueError("its metadata file is too large")

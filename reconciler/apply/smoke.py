@@ -53,7 +53,7 @@ def dockerfile(smoke: Smoke, image: DigestRef, platform: Platform) -> str:
 
 
 def _places(program: str) -> Iterator[str]:
-    """Where the program may be: a pattern, unlike a name, may match nothing; of several the last is taken, as in PATH."""
+    """Where the program may be: a pattern, unlike a name, may match nothing; of several the last is taken."""
     if program.startswith("/"):
         yield program
         return
@@ -144,7 +144,7 @@ class SmokeTest:
             if match is None and not _NOT_FOR_THIS.search(last):
                 raise
             status, log = int(match[1]) if match else 255, error.log
-        output = output_of(Path(log).read_text(encoding="utf-8"))
+        output = _read(log)
         shown = [line for line in output.splitlines() if line.strip()][-_SHOWN:]
         if status and _NOT_FOR_THIS.search(output + last):
             what = f"exec format error: the {self.platform.architecture} image holds a program for another machine"
@@ -162,6 +162,10 @@ class SmokeTest:
             where=self.where,
             todo="\n  ".join([*lines, f"all of it: {log}"] if log else lines),
         )
+
+
+def _read(log: str) -> str:
+    return output_of(Path(log).read_text(encoding="utf-8"))
 
 
 def output_of(progress: str) -> str:
