@@ -42,13 +42,15 @@ class Proven:
     """A verified proof by an accepted signer.
 
     `by` says whose (an identity, or a key's fingerprint), `at` when it was logged (RFC 3339, empty without a log),
-    `proof` is the digest of the bundle or layer, `layout` is "bundle" or "legacy".
+    `proof` is the digest of the bundle or layer, `layout` is "bundle" or "legacy". `also`: the digests of further
+    bundles, where it takes several (an SBOM per platform).
     """
 
     by: str
     at: str
     proof: Digest
     layout: str = "bundle"
+    also: tuple[Digest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ class Evidence:
     sign this digest (rule 4; empty: nobody's). `binding` comes from the verified mirror statement, or from the
     annotations of a digest that is proven ours. `index` is the digest of the evidence index (the fallback tag or the
     referrers answer) as read: whatever is added or lost changes it; None where there is none. `legacy` has the digests
-    of the `.sig` and `.att` manifests as read. `notes` has one line for each thing found that doesn't count.
+    of the `.sig` and `.att` manifests as read, under these names. `notes` has one line for each thing found that doesn't
+    count. `recalled`: something in it was taken from a record and not verified now.
     """
 
     findings: Mapping[Kind, Finding]
@@ -107,6 +110,7 @@ class Evidence:
     index: Digest | None = None
     legacy: Mapping[str, Digest] | None = None
     notes: tuple[str, ...] = ()
+    recalled: bool = False
 
     def lacking(self, required: frozenset[Kind]) -> tuple[Kind, ...]:
         """The required kinds that aren't proven, in the order of `Kind`."""
