@@ -64,15 +64,12 @@ def build_command(
 ) -> list[str]:
     """The words after `docker buildx`; pure.
 
-    `annotations` stand on the image's manifest; those of the OCI's own namespace are labels too, where the recipe has
-    no label of that name: else a base image's would speak for ours.
+    `bases` has a digest for each of the recipe's bases; `annotations` stand on the image's manifest.
     """
     output = (
         f"type=image,name={repository},push-by-digest=true,name-canonical=true,push=true,"
         "oci-mediatypes=true,oci-artifact=false,rewrite-timestamp=true"
     )
-    labels = {k: v for k, v in annotations.items() if k.startswith("org.opencontainers.image.")}
-    labels |= {key: for_platform(value, platform) for key, value in recipe.labels}
     words = [
         "build",
         *options.builder_words,
@@ -84,7 +81,7 @@ def build_command(
         *options.flags,
     ]
     words += [f"--build-arg={key}={for_platform(value, platform)}" for key, value in recipe.args]
-    words += [f"--label={key}={value}" for key, value in sorted(labels.items())]
+    words += [f"--label={key}={for_platform(value, platform)}" for key, value in recipe.labels]
     words += [f"--annotation=manifest:{key}={for_platform(value, platform)}" for key, value in annotations.items()]
     words += [f"--build-context={name}=docker-image://{bases[name]}" for name, _ in recipe.bases]
     words += [f"--target={recipe.target}"] if recipe.target else []
