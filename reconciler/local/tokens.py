@@ -85,7 +85,7 @@ class TokenServer:
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"tokens": self})
         try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+            self._server = _Server(("127.0.0.1", 0), handler)
         except OSError as error:
             raise ToolError(f"no loopback port for tokens: {error.strerror}") from error
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="tokens", daemon=True)
@@ -177,6 +177,11 @@ class _Signer:
 
 def _b64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that went away: nobody asked."""
 
 
 class _Handler(BaseHTTPRequestHandler):

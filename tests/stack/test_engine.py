@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import socket
@@ -15,6 +16,7 @@ import pytest
 
 from reconciler.errors import ToolError
 from reconciler.local import binfmt
+from reconciler.local import engine as engine_room
 from reconciler.local.builder import private_builder
 from reconciler.local.catalogue import Tool
 from reconciler.local.engine import Engine, clear_stale
@@ -193,3 +195,19 @@ def test_emulation_ends_with_its_last_user(tmp_path: Path, monkeypatch: pytest.M
             assert runs()
         assert runs()
     assert (runs(), binfmt.FOLDER.is_mount()) == before
+
+
+def test_it_builds_without_overlay(
+    tools: Tools, base_images: BaseImages, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system that carries no overlay (a container's own, for one) builds copy files, and one is told so."""
+    monkeypatch.setattr(engine_room, "overlay_works", lambda _: False)
+    (tmp_path / "Dockerfile").write_text(f"FROM {base_images.busybox}\nRUN echo one > /one\n")
+    said: list[str] = []
+    with Engine(tools, base=base, say=said.append) as engine, private_builder(tools, engine) as builder:
+        env = builder.environment()
+        assert re.search(r"snapshotter: +native", run_tool(*builder.command("inspect"), env=env).stdout)
+        run_tool(*builder.command("build", f"--output=type=tar,dest={tmp_path / 'out.tar'}"), tmp_path, env=env)
+    assert (tmp_path / "out.tar").stat().st_size > 0
+    assert len(said) == 1
+    assert "slower" in said[0]

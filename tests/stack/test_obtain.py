@@ -11,6 +11,7 @@ import pytest
 
 from reconciler.errors import ToolError, ToolMissing
 from reconciler.local import debian
+from reconciler.local.debian import Apt, Package, Source, depends, unpack
 from reconciler.local.tools import Tool, obtain
 from tests.stack.running import run_tool
 
@@ -83,3 +84,37 @@ def test_a_cache_that_cant_be_written_is_named(tmp_path: Path) -> None:
         obtain(Tool.CRANE, cache=tmp_path / "file")
     assert "RECONCILE_CACHE" in caught.value.todo
     assert os.listdir(tmp_path) == ["file"]  # noqa: PTH208
+
+
+def make_package(folder: Path, needs: str) -> Path:
+    """A real package of one file."""
+    tree = folder / "tree"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "usr/bin").mkdir(parents=True)
+    (tree / "usr/bin/hello").write_text("hello")
+    (tree / "DEBIAN/control").write_text(
+        f"Package: hello\nVersion: 1\nArchitecture: all\nMaintainer: x <x@x.test>\nDescription: x\nDepends: {needs}\n"
+    )
+    subprocess.run(["dpkg-deb", "--build", tree, folder / "hello_1_all.deb"], check=True, capture_output=True)
+    return folder / "hello_1_all.deb"
+
+
+def test_packages_are_unpacked_not_installed(tmp_path: Path) -> None:
+    """A package's files land in the folder, and what it depends on is read from it."""
+    deb = make_package(tmp_path, "libc6 (>= 2.34), liba1 | libb1, libc:any")
+    unpack(deb, tmp_path / "out")
+    assert (tmp_path / "out/usr/bin/hello").read_text() == "hello"
+    assert depends(deb) == ("libc6", "liba1", "libc")
+
+
+def test_apt_fetches_nothing_unsigned(tmp_path: Path) -> None:
+    """A real apt, asked for a package of an archive (on this machine) without any signature, refuses."""
+    archive = tmp_path / "archive"
+    (archive / "dists/stable/main/binary-amd64").mkdir(parents=True)
+    (archive / "dists/stable/Release").write_text("Suite: stable\nComponents: main\nArchitectures: amd64\n")
+    (archive / "dists/stable/main/binary-amd64/Packages").write_text("")
+    (tmp_path / "work").mkdir()
+    apt = Apt(tmp_path / "work", Source(f"file:{archive}", "stable", ("main",)), "amd64")
+    with pytest.raises(ToolError, match="apt-get update failed") as refused:
+        apt.update([Package("hello", "stable", "amd64")])
+    assert any("signed" in line for line in refused.value.tail)
