@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,19 +154,27 @@ class Apt:
 
     def download(self, packages: Iterable[Package]) -> Mapping[Package, Path]:
         """Fetch the packages of `update`'s suites; each one's file."""
-        groups: dict[tuple[str, str], list[Package]] = {}
-        for package in packages:
-            groups.setdefault((package.suite, package.architecture), []).append(package)
+        batches: list[list[Package]] = []
+        for package in packages:  # apt names files without their suite: no two of one name in a folder
+            same = (package.name, package.architecture)
+            free = (batch for batch in batches if same not in {(other.name, other.architecture) for other in batch})
+            batch = next(free, None)
+            if batch is None:
+                batches.append([package])
+            else:
+                batch.append(package)
         files: dict[Package, Path] = {}
-        for (suite, architecture), group in sorted(groups.items()):
-            folder = self.folder / f"{suite}-{architecture}"
-            folder.mkdir(exist_ok=True)
-            self._run("download", [str(package) for package in group], cwd=folder)
-            for package in group:
-                found = sorted(folder.glob(f"{package.name}_*.deb"))
+        for batch in batches:
+            folder = Path(tempfile.mkdtemp(prefix="debs-", dir=self.folder))
+            self._run("download", [str(package) for package in batch], cwd=folder)
+            for package in batch:
+                found = [
+                    *folder.glob(f"{package.name}_*_{package.architecture}.deb"),
+                    *folder.glob(f"{package.name}_*_all.deb"),
+                ]
                 if not found:
                     raise ToolError(f"apt fetched no file for {package}", where="apt-get download")
-                files[package] = found[-1]
+                files[package] = found[0]
         return files
 
     def _run(self, verb: str, words: Sequence[str], cwd: Path | None = None) -> None:

@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,16 +213,23 @@ def _fetch(wanted: Iterable[Tool], home: Path, say: Callable[[str], None]) -> No
                 todo=_by_hand(wanted, "").todo,
                 tail=error.tail,
             ) from error
+        trees = {package: Path(scratch, f"parcel-{number}") for number, package in enumerate(parcels)}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lambda package: debian.unpack(files[package], _unpacked(trees[package])), parcels))
         for package, tools in parcels.items():
-            tree = Path(scratch, f"parcel-{package.name}-{package.suite}-{package.architecture}")
+            tree = trees[package]
             _make_parcel(apt, package, files[package], tools, tree)
             tree.rename(_folder(tools[0], home))
 
 
+def _unpacked(tree: Path) -> Path:
+    """Where all files of a package are before its programs are moved to `tree`."""
+    return tree.with_name(f"{tree.name}.all")
+
+
 def _make_parcel(apt: Apt, package: Package, file: Path, tools: Iterable[Tool], tree: Path) -> None:
     """Only the programs of a package, flat in `tree`, with the libraries that this machine lacks in `tree/lib`."""
-    unpacked = tree.with_name(f"{tree.name}.all")
-    debian.unpack(file, unpacked)
+    unpacked = _unpacked(tree)
     tree.mkdir()
     for tool in tools:
         name = CATALOGUE[tool].debian.file
@@ -254,7 +262,7 @@ def _add_libraries(apt: Apt, package: Package, file: Path, program: Path) -> Non
         known |= names
         frontier = list(apt.download([Package(name, package.suite, package.architecture) for name in names]).values())
         for deb in frontier:
-            unpacked = deb.with_suffix(".all")
+            unpacked = _unpacked(deb)
             debian.unpack(deb, unpacked)
             lib.mkdir(exist_ok=True)
             for soname in missing:

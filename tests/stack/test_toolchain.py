@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import subprocess
 import tarfile
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from reconciler.local import images
-from reconciler.local.builder import Builder
+from reconciler.errors import ToolError
+from reconciler.local import cncf, images
+from reconciler.local.builder import Builder, private_builder
 from reconciler.local.catalogue import Tool
 from reconciler.local.cncf import CncfRegistry
+from reconciler.local.engine import Engine
 from reconciler.local.images import BaseImages
 from reconciler.local.tokens import ALL, PULL, Right, TokenServer, User
 from reconciler.local.tools import Tools
@@ -187,3 +190,37 @@ def test_docker_pushes_by_tokens(tools: Tools, builder: Builder, base_images: Ba
         (own / "docker-buildx").symlink_to(tools[Tool.BUILDX])
         words = [str(word).replace(str(builder.docker_config), str(tmp_path / "login")) for word in build]
         run_tool(*words, env={**config, "DOCKER_CONFIG": str(tmp_path / "login")})
+
+
+def test_a_free_port_that_is_taken_meanwhile(tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where somebody else takes the port between look and bind, another is tried; one that was named stays."""
+    with socket.socket() as other, socket.socket() as free:
+        for sock in (other, free):
+            sock.bind(("127.0.0.1", 0))
+        other.listen()
+        taken, left = (sock.getsockname()[1] for sock in (other, free))
+        free.close()
+        ports = iter((taken, left))
+        monkeypatch.setattr(cncf, "_free_port", lambda: next(ports))
+        with CncfRegistry(tools, tmp_path / "registry") as registry:
+            assert registry.host == f"127.0.0.1:{left}"
+        with pytest.raises(ToolError, match="docker-registry ended at once") as caught:
+            CncfRegistry(tools, tmp_path / "named", port=taken).start()
+        assert any("address already in use" in line for line in caught.value.tail)
+
+
+def test_builders_that_cant_be_made(tools: Tools, engine: Engine, tmp_path: Path) -> None:
+    """A docker without buildx, and one that isn't there, are errors that say what failed."""
+    broken = Tools({**tools.paths, Tool.BUILDX: tmp_path / "none"})
+    with pytest.raises(ToolError, match="docker buildx create failed"), private_builder(broken, engine):
+        raise AssertionError("it made one")
+    broken = Tools({**tools.paths, Tool.DOCKER: tmp_path / "none"})
+    with pytest.raises(ToolError, match="docker can't be started"), private_builder(broken, engine):
+        raise AssertionError("it made one")
+
+
+def test_a_base_image_that_cant_be_pushed(tools: Tools, builder: Builder) -> None:
+    """A registry that isn't there: the error holds what buildx said last."""
+    with pytest.raises(ToolError, match=r"building 127\.0\.0\.1:1/base/busybox failed") as caught:
+        images.make(tools, builder, "127.0.0.1:1")
+    assert any("refused" in line for line in caught.value.tail)
