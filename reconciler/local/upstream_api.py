@@ -102,7 +102,7 @@ class Apis:
             reply = Reply.of(404, {"message": "Not Found", "status": "404"})
         else:
             # drafts are for those who may push; the newest first, whatever their versions
-            seen = [r for r in known if r.published and (token or not r.draft)]
+            seen = [r for r in reversed(known) if r.published and (token or not r.draft)]
             seen.sort(key=lambda release: release.date, reverse=True)
             reply = self._github_reply(match, seen, query)
         reply = _conditional(reply, headers)

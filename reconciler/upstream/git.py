@@ -25,7 +25,8 @@ from reconciler.upstream.process import Ran, TooLong, TooMuch, run
 
 _MIB = 1024 * 1024
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
-_LINE = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64})\t(refs/[!-~]{1,400})", re.ASCII)
+_LINE = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64})\t(refs/.{1,4096})")
+_USUAL = re.compile(rb"[!-~]{1,400}")
 _REDIRECTED = re.compile(r"returned error: 30[12378]\b|redirect", re.IGNORECASE)
 # a repository that isn't there, or isn't public: asking again won't help
 _DEFINITE = re.compile(
@@ -233,13 +234,15 @@ def _parse(out: bytes, url: str) -> Mapping[str, str]:
     for line in out.splitlines():
         match = _LINE.fullmatch(line)
         if match is None:
-            # a name that isn't plain ASCII is no ref that a desired state can name
-            if b"\trefs/" in line:
-                continue
             raise UpstreamError("git's list of refs makes no sense", where=url)
+        if _USUAL.fullmatch(match[2]) is None:
+            continue  # a name that isn't plain ASCII is no ref that a desired state can name
         name, commit = match[2].decode(), match[1].decode()
         if name.endswith("^{}"):
             peeled[name[:-3]] = commit
         else:
             refs[name] = commit
+    if not refs:
+        # git takes some web pages for an empty repository, and none of those has releases (rule 1)
+        raise UpstreamError("git finds no tag and no branch there", where=url, todo="check that it is a git repository")
     return {**refs, **{name: commit for name, commit in peeled.items() if name in refs}}
