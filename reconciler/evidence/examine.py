@@ -17,7 +17,8 @@ from weakref import WeakKeyDictionary
 from reconciler.errors import EvidenceError, RegistryError, TooLarge
 from reconciler.evidence.judge import Judge
 from reconciler.evidence.parse import clean
-from reconciler.evidence.read import Attached, Fault, Form, gather
+from reconciler.evidence.raw import Attached, Fault, Form
+from reconciler.evidence.read import gather
 from reconciler.evidence.recall import known
 from reconciler.evidence.verdict import Rejected, Verdict
 from reconciler.evidence.weigh import Judged, Subject, weigh

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import EvidenceError
 from reconciler.evidence import statements
 from reconciler.evidence.parse import Unreadable, clean, items, json_object, member, text, unbase64
+from reconciler.evidence.raw import MAX_BUNDLE, MAX_PAYLOAD
 from reconciler.evidence.trust import Trust
 from reconciler.evidence.verdict import Rejected, Verdict, Verified, kind_of
 from reconciler.model.digest import Digest
@@ -35,10 +36,6 @@ if TYPE_CHECKING:
 
     from reconciler.evidence.keyless import Signed
 
-# BuildKit cuts an SBOM at 40 MiB (protocols 4.5); base64 in a bundle makes that a third more
-MAX_BUNDLE = 56 * 1024 * 1024
-# a simple signing payload has some hundred bytes
-MAX_PAYLOAD = 1024 * 1024
 CERTIFICATE = "dev.sigstore.cosign/certificate"
 SIGNATURE = "dev.cosignproject.cosign/signature"
 LOG_ENTRY = "dev.sigstore.cosign/bundle"

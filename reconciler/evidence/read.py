@@ -11,14 +11,12 @@ What can't be read is a `Fault` and says which kinds could have been in it: thos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from reconciler.errors import Malformed, RegistryError, TooLarge
-from reconciler.evidence.judge import MAX_BUNDLE, MAX_PAYLOAD
 from reconciler.evidence.parse import clean
+from reconciler.evidence.raw import Attached, Fault, Form, Raw
 from reconciler.evidence.verdict import kind_of
 from reconciler.model.digest import Digest
 from reconciler.model.evidence import Kind
@@ -42,65 +40,6 @@ _BUNDLE_LAYER = "application/vnd.dev.sigstore.bundle"
 _SIG_LAYER = "application/vnd.dev.cosign.simplesigning.v1+json"
 _ATT_LAYER = "application/vnd.dsse.envelope.v1+json"
 _PREDICATE_TYPE = "dev.sigstore.bundle.predicateType"
-_KINDS = frozenset(Kind)
-
-
-class Form(Enum):
-    """What an attached blob is."""
-
-    BUNDLE = "bundle"
-    SIG = ".sig"
-    ATT = ".att"
-
-    @property
-    def layout(self) -> str:
-        """The layout, as `Proven` names it."""
-        return "bundle" if self is Form.BUNDLE else "legacy"
-
-    @property
-    def kinds(self) -> frozenset[Kind]:
-        """The kinds that could be in it."""
-        return frozenset({Kind.SIGNATURE}) if self is Form.SIG else _KINDS
-
-    @property
-    def cap(self) -> int:
-        """How many bytes of it are read."""
-        return MAX_PAYLOAD if self is Form.SIG else MAX_BUNDLE
-
-
-@dataclass(frozen=True, slots=True)
-class Attached:
-    """A blob that may prove something. `data` is None while it is still in the registry (large, or known already).
-
-    `claims` is the kind that an unsigned annotation says it is. A `.sig` layer's digest doesn't name one signature: all
-    that sign the same image have the same payload, and differ in their annotations.
-    """
-
-    form: Form
-    digest: Digest
-    size: int
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    claims: Kind | None = None
-    data: bytes | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something that couldn't be read, why, and the kinds that could be in it."""
-
-    reason: str
-    kinds: frozenset[Kind] = _KINDS
-
-
-@dataclass(frozen=True, slots=True)
-class Raw:
-    """All that is attached to a digest, as read. `index` and `legacy` as in `Evidence`."""
-
-    attached: tuple[Attached, ...]
-    faults: tuple[Fault, ...] = ()
-    notes: tuple[str, ...] = ()
-    index: Digest | None = None
-    legacy: Mapping[str, Digest] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from reconciler.evidence import statements
 from reconciler.evidence.parse import Unreadable
-from reconciler.evidence.read import Attached, Fault, Raw
+from reconciler.evidence.raw import Attached, Fault, Raw
 from reconciler.evidence.verdict import Rejected, Verdict, Verified
 from reconciler.model.digest import Digest
 from reconciler.model.evidence import (
@@ -162,12 +162,15 @@ def _binding(subject: Subject, mirrors: Sequence[_Proof], recalled: Binding | No
             return one
     if here:
         return here[0]
-    if ours is None:
-        return None
+    return None if ours is None else annotated(subject.annotations)
+
+
+def annotated(annotations: Mapping[str, str]) -> Binding | None:
+    """What an index says of itself; it counts only where the index is proven ours."""
     fields = {
-        "repository": subject.annotations.get(ANNOTATION_REPOSITORY, ""),
-        "version": subject.annotations.get(ANNOTATION_VERSION, ""),
-        "recipe": subject.annotations.get(ANNOTATION_RECIPE, ""),
+        "repository": annotations.get(ANNOTATION_REPOSITORY, ""),
+        "version": annotations.get(ANNOTATION_VERSION, ""),
+        "recipe": annotations.get(ANNOTATION_RECIPE, ""),
     }
     try:
         return statements.binding(fields)

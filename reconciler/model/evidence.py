@@ -100,8 +100,8 @@ class Evidence:
     sign this digest (rule 4; empty: nobody's). `binding` comes from the verified mirror statement, or from the
     annotations of a digest that is proven ours. `index` is the digest of the evidence index (the fallback tag or the
     referrers answer) as read: whatever is added or lost changes it; None where there is none. `legacy` has the digests
-    of the `.sig` and `.att` manifests as read, under these names. `notes` has one line for each thing found that doesn't
-    count. `recalled`: something in it was taken from a record and not verified now.
+    of the `.sig` and `.att` manifests as read, under these endings. `notes` has one line for each thing found that
+    doesn't count. `recalled`: something in it was taken from a record and not verified now.
     """
 
     findings: Mapping[Kind, Finding]

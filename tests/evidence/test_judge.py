@@ -19,6 +19,7 @@ from reconciler.errors import EvidenceError
 from reconciler.evidence import judge as judging
 from reconciler.evidence import statements
 from reconciler.evidence.judge import Judge
+from reconciler.evidence.raw import MAX_BUNDLE
 from reconciler.evidence.verdict import Rejected, Verified
 from reconciler.local.sigstore.identity import GITHUB_ISSUER, WORKFLOW
 from reconciler.local.sigstore.keys import Key
@@ -345,7 +346,7 @@ def test_a_key_based_mirror_needs_no_trusted_root() -> None:
             KEY,
         ),
         MINT.key_bundle(sign_statement(str(IMAGE)).replace(b"Statement/v1", b"Statement/v9"), KEY),
-        b" " * (judging.MAX_BUNDLE + 1),
+        b" " * (MAX_BUNDLE + 1),
     ],
     ids=range(20),
 )
