@@ -29,6 +29,7 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that may be another one a moment later (RFC 9110 15.5.9, 15.6; RFC 6585 4; RFC 8470 5.2)."""
 
+_CANNOT_CONNECT = re.compile(r"Cannot connect to host (\S+) ssl:.*? \[(.*)\]", re.DOTALL)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 _GO_PART = r"\d{1,12}(?:\.\d{1,12})?(?:h|ms|m|s|us|µs|μs|ns)"
@@ -184,6 +185,9 @@ def _failures() -> Iterator[None]:
         if isinstance(error, httpx.UnsupportedProtocol):
             raise NotAllowed(str(error)) from error
         if isinstance(error, httpx.TransportError):
+            # aiohttp tells the TLS context's address in memory: noise that is another one each time
+            if match := _CANNOT_CONNECT.fullmatch(str(error)):
+                raise httpx.ConnectError(f"{match[1]}: {match[2]}") from error
             raise
         if isinstance(error, TimeoutError):
             raise httpx.ReadTimeout(str(error) or "timed out") from error

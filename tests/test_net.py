@@ -219,3 +219,4 @@ async def test_closed_port_is_a_transport_error() -> None:
         with pytest.raises(httpx.TransportError) as caught:
             await http.get("http://127.0.0.1:1/")
     assert not isinstance(caught.value, NotAllowed)
+    assert str(caught.value).startswith("127.0.0.1:1: Connect call failed")

@@ -1,8 +1,8 @@
-"""Git, run safely: `ls-remote` for what a repository has, and the ground that `checkout` stands on.
+"""What a repository has, and git run safely: the ground that `checkout` stands on.
 
-Nothing of the user's or the machine's configuration, credentials or environment reaches it; it speaks https (http to
-loopback where the operator allows private addresses), connects to the address that was checked, and follows no
-redirect that wasn't.
+Refs are read over HTTP, by `git ls-remote` only where a host speaks no smart protocol. Nothing of the user's or the
+machine's configuration, credentials or environment reaches git; it speaks https (http to loopback where the operator
+allows private addresses), connects to the address that was checked, and follows no redirect that wasn't.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from reconciler.net import NotAllowed, checked_addresses, is_loopback, literal
 from reconciler.upstream.http import Http
 from reconciler.upstream.patience import Again, persist
 from reconciler.upstream.process import Ran, TooLong, TooMuch, run
+from reconciler.upstream.refs import NotSmart, ls_refs
 
+_KINDS = ("refs/tags/", "refs/heads/")
 _MIB = 1024 * 1024
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
 _LINE = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64})\t(refs/.{1,4096})")
@@ -55,40 +57,48 @@ class Git:
     http: Http
     at_once: int = 8
     program: str = "git"
-    _listed: dict[str, asyncio.Task[Mapping[str, str]]] = field(default_factory=dict, init=False, repr=False)
+    _listed: dict[tuple[str, str], asyncio.Task[Mapping[str, str]]] = field(
+        default_factory=dict, init=False, repr=False
+    )
     _slots: asyncio.Semaphore = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_slots", asyncio.Semaphore(self.at_once))
 
-    async def refs(self, url: str) -> Mapping[str, str]:
-        """Every tag and branch of a repository by full name, with its commit (annotated tags peeled).
+    async def refs(self, url: str, prefix: str = "refs/tags/") -> Mapping[str, str]:
+        """Every ref under `prefix` (tags, or `refs/heads/`) by full name, with its commit; annotated tags are peeled.
 
         Raises UpstreamError where the repository doesn't answer, isn't there, or isn't public.
         """
-        if url not in self._listed:
-            self._listed[url] = asyncio.create_task(self._ls_remote(url))
+        key = (url, prefix)
+        if key not in self._listed:
+            self._listed[key] = asyncio.create_task(self._list(url, prefix))
         # one caller that is cancelled must not take the answer from the others
-        return await asyncio.shield(self._listed[url])
+        return await asyncio.shield(self._listed[key])
 
     async def tags(self, url: str) -> Mapping[str, str]:
         """Every tag of a repository with its commit."""
-        refs = await self.refs(url)
-        return {name[len("refs/tags/") :]: commit for name, commit in refs.items() if name.startswith("refs/tags/")}
+        return {name[len("refs/tags/") :]: commit for name, commit in (await self.refs(url)).items()}
 
     async def commits(self, url: str, refs: Iterable[str]) -> Mapping[str, str | NoRef]:
         """The commit that each of `refs` names: a full ref, a tag, a branch (in this order) or a commit in full."""
-        wanted = tuple(dict.fromkeys(refs))
-        # a full commit needs no question
-        known = await self.refs(url) if any(_COMMIT.fullmatch(ref) is None for ref in wanted) else {}
         found: dict[str, str | NoRef] = {}
-        for ref in wanted:
-            names = (ref,) if ref.startswith("refs/") else (f"refs/tags/{ref}", f"refs/heads/{ref}")
-            commit = next((known[name] for name in names if name in known), None)
-            if commit is None and _COMMIT.fullmatch(ref):
-                commit = ref
+        for ref in dict.fromkeys(refs):
+            # a full commit needs no question
+            commit = ref if _COMMIT.fullmatch(ref) else await self._commit(url, ref)
             found[ref] = commit or NoRef(f"{url} has no tag or branch {ref[:200]}")
         return found
+
+    async def _commit(self, url: str, ref: str) -> str | None:
+        if ref.startswith("refs/"):
+            kinds: tuple[str, ...] = tuple(kind for kind in _KINDS if ref.startswith(kind))
+        else:
+            kinds = _KINDS
+        for kind in kinds:
+            known = await self.refs(url, kind)
+            if commit := known.get(kind + ref.removeprefix(kind)):
+                return commit
+        return None
 
     async def close(self) -> None:
         """Ends what is still being asked."""
@@ -97,9 +107,19 @@ class Git:
         await asyncio.gather(*self._listed.values(), return_exceptions=True)
         self._listed.clear()
 
-    async def _ls_remote(self, url: str) -> Mapping[str, str]:
+    async def _list(self, url: str, prefix: str) -> Mapping[str, str]:
+        _checked(url)
+        try:
+            return await ls_refs(self.http, url, prefix)
+        except NotSmart:
+            return await self._ls_remote(url, prefix)
+
+    async def _ls_remote(self, url: str, prefix: str) -> Mapping[str, str]:
+        """The same by git itself, which also knows hosts that only serve files."""
+
         async def attempt(_deadline: float) -> Ran:
-            ran = await self.on(url, "ls-remote", "--quiet", "--heads", "--tags", "--", url)
+            only = "--tags" if prefix == "refs/tags/" else "--heads"
+            ran = await self.on(url, "ls-remote", "--quiet", only, "--", url)
             if ran.status != 0:
                 raise classify(ran, url)
             return ran
@@ -107,15 +127,16 @@ class Git:
         try:
             ran = await persist(attempt, self.http.patience, self.http.clock, where=url)
         except Redirected:
-            moved = await self.moved(url)
-            return await self._ls_remote(moved)
+            return await self._ls_remote(await self.moved(url), prefix)
         except ToolMissing as missing:
             raise UpstreamError(missing.what, where=url, todo=missing.todo) from None
         return _parse(ran.out, url)
 
     async def moved(self, url: str) -> str:
         """Where a repository's URL redirects to, each step checked. Raises UpstreamError where it leads nowhere."""
-        answer = await self.http.ask(url.rstrip("/") + _SERVICE, headers={"git-protocol": "version=2"}, cap=_MIB)
+        answer = await self.http.ask(
+            url.rstrip("/") + _SERVICE, headers={"git-protocol": "version=2"}, cap=_MIB, anonymous=True
+        )
         target = answer.url.removesuffix(_SERVICE)
         try:
             if answer.status != 200 or target.rstrip("/") == url.rstrip("/"):
@@ -160,10 +181,7 @@ class Git:
         ]
         if not url:
             return fixed
-        try:
-            parts = urlsplit(check_git_url(url))
-        except ValueError as error:
-            raise UpstreamError(str(error)) from None
+        parts = urlsplit(_checked(url))
         host = parts.hostname or ""
         allow_private = self.http.allow_private
         if parts.scheme != "https" and not (allow_private and is_loopback(host)):
@@ -181,6 +199,13 @@ class Git:
             bracketed = ",".join(f"[{a}]" if ":" in a else a for a in addresses)
             fixed.append(f"http.curloptResolve={host}:{port}:{bracketed}")
         return fixed
+
+
+def _checked(url: str) -> str:
+    try:
+        return check_git_url(url)
+    except ValueError as error:
+        raise UpstreamError(str(error)) from None
 
 
 class Redirected(Exception):
@@ -244,5 +269,5 @@ def _parse(out: bytes, url: str) -> Mapping[str, str]:
             refs[name] = commit
     if not refs:
         # git takes some web pages for an empty repository, and none of those has releases (rule 1)
-        raise UpstreamError("git finds no tag and no branch there", where=url, todo="check that it is a git repository")
+        raise UpstreamError("git finds nothing there", where=url, todo="check that it is a git repository")
     return {**refs, **{name: commit for name, commit in peeled.items() if name in refs}}

@@ -95,9 +95,11 @@ def rate_limited(answer: Answer, now: Callable[[], float]) -> float | None:
 class _Request:
     method: str
     headers: Mapping[str, str]
+    content: bytes
     take: Take
     cap: int
     seconds: float
+    anonymous: bool
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ class _Host:
 
 @dataclass(slots=True)
 class Http:
-    """GET and HEAD on upstream hosts. Use as an async context manager.
+    """Questions to upstream hosts. Use as an async context manager.
 
     `tokens`: by `host[:port]`, sent as a bearer token there and nowhere else. `etags`: a cache for conditional
     requests, or None. `per_host`: requests in flight to one host. `transport` replaces the guarded one (tests).
@@ -151,22 +153,27 @@ class Http:
         *,
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
+        content: bytes = b"",
         take: Take = Take.BODY,
         cap: int = 32 * _MIB,
         seconds: float | None = None,
+        anonymous: bool = False,
+        where: str = "",
     ) -> Answer:
         """The answer to a request, whatever its status, after redirects and retries.
 
-        `seconds` replaces the patience's limit for one attempt (a download takes longer than an answer). Raises
-        UpstreamError where there is no answer in time, where it is over `cap` bytes, or where the guard refuses.
+        `content` goes with a question that needs one (git's); `anonymous` leaves out the host's token; `where` is
+        what errors call the URL; `seconds` replaces the patience's limit for one attempt (a download takes longer than
+        an answer). Raises UpstreamError where there is no answer in time, where it is over `cap` bytes, or where the
+        guard refuses.
         """
-        request = _Request(method, headers or {}, take, cap, seconds or self.patience.attempt)
+        request = _Request(method, headers or {}, content, take, cap, seconds or self.patience.attempt, anonymous)
 
         async def attempt(deadline: float) -> Answer:
             return await self._follow(url, request, deadline)
 
         hint = "" if self.tokens.get(authority(url)) else "with a token (GITHUB_TOKEN for GitHub) limits are higher"
-        return await persist(attempt, self.patience, self.clock, where=url, hint=hint)
+        return await persist(attempt, self.patience, self.clock, where=where or url, hint=hint)
 
     async def json(
         self, url: str, *, accept: str = "application/json", reduce: Callable[[Any], Any], cap: int = 32 * _MIB
@@ -204,7 +211,7 @@ class Http:
         assert self._client is not None, "Http is used as an async context manager"  # noqa: S101
         place = authority(url)
         host = self._hosts[place]
-        token = self.tokens.get(place)
+        token = None if request.anonymous else self.tokens.get(place)
         headers = {**request.headers, **({"authorization": f"Bearer {token}"} if token else {})}
         async with host.slots:
             pause = host.until - self.clock.now()
@@ -215,7 +222,9 @@ class Http:
             try:
                 async with (
                     asyncio.timeout(request.seconds),
-                    self._client.stream(request.method, url, headers=headers) as response,
+                    self._client.stream(
+                        request.method, url, headers=headers, content=request.content or None
+                    ) as response,
                 ):
                     answer = await _read(response, request, url)
             except NotAllowed as error:

@@ -1,5 +1,6 @@
 """Git is run safely, asked once, and what it says is told in words."""
 
+import asyncio
 import os
 import stat
 from pathlib import Path
@@ -15,6 +16,8 @@ from reconciler.upstream.http import Http
 from reconciler.upstream.patience import Patience
 from reconciler.upstream.process import TooLong, TooMuch, run
 from tests.upstream.conftest import Time
+
+TAGS = "refs/tags/"
 
 
 async def test_plain_git_source(upstream: LocalUpstream, run: Upstreams) -> None:
@@ -45,7 +48,8 @@ async def test_refs_become_commits_by_one_question(upstream: LocalUpstream, run:
     }
     await run.commits(url, ["v1"])
     await run.releases(GitTags(url), Filter("v{version}"), enough=1)
-    assert len(upstream.asked("POST")) == 1
+    # one for the tags, and one for the branches because of main
+    assert len(upstream.asked("POST")) == 2
 
 
 async def test_full_commits_need_no_question(run: Upstreams, upstream: LocalUpstream) -> None:
@@ -74,8 +78,63 @@ async def test_garbage_is_told(upstream: LocalUpstream, run: Upstreams) -> None:
     """A web page is no repository."""
     upstream.repository("acme/hello")
     upstream.fail("info/refs", Reply(200, b"<html>\x1b[31m</html>", {"content-type": "text/html"}), times=9)
-    with pytest.raises(UpstreamError, match="no tag and no branch"):
+    with pytest.raises(UpstreamError, match="git finds nothing there"):
         await run.commits(upstream.git_url("acme/hello"), ["v1"])
+
+
+async def test_hosts_that_only_serve_files(upstream: LocalUpstream, run: Upstreams, tmp_path: Path) -> None:
+    """A repository that a plain web server serves is read by git itself, which needs no smart server."""
+    hello = upstream.repository("acme/hello")
+    commit = hello.release("v1", {"f": "1"}, annotated=True)
+    folder = hello.bare.folder
+    done = await asyncio.create_subprocess_exec("git", "-C", str(folder), "update-server-info")
+    assert await done.wait() == 0
+    for name in ("info/refs", "HEAD"):
+        upstream.file(f"hello.git/{name}", (folder / name).read_bytes())
+    assert await run.git.tags(f"{upstream.url}/files/hello.git") == {"v1": commit}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"001e# service=git-upload-pack\n0000000eversion 2\n", "cut"),
+        (b"001e# service=git-upload-pack\n0000zzzz", "garbled"),
+        (b"0099short", "garbled"),
+        (b"0016ERR not for you\x07\n0000", "refused: not for you"),
+        (b"0008abcd0000", "makes no sense"),
+        (b"", "cut"),
+    ],
+)
+async def test_broken_protocol_is_told(upstream: LocalUpstream, run: Upstreams, body: bytes, words: str) -> None:
+    """Cut and garbled lists of refs are errors, not short lists."""
+    upstream.repository("acme/hello").tags(["v1"])
+    kind = {"content-type": "application/x-git-upload-pack-advertisement"}
+    upstream.fail("info/refs", Reply(200, body, kind))
+    with pytest.raises(UpstreamError, match=words):
+        await run.git.tags(upstream.git_url("acme/hello"))
+
+
+async def test_broken_list_is_told(upstream: LocalUpstream, run: Upstreams) -> None:
+    """The same holds for the second answer of version 2."""
+    upstream.repository("acme/hello").tags(["v1"])
+    kind = {"content-type": "application/x-git-upload-pack-result"}
+    upstream.fail("POST", Reply(200, b"0008abcd0000", kind))
+    with pytest.raises(UpstreamError, match="makes no sense"):
+        await run.git.tags(upstream.git_url("acme/hello"))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_both_protocols_agree_with_git(upstream: LocalUpstream, run: Upstreams, strict: bool) -> None:
+    """Whatever version a host speaks, the refs are those that git itself lists."""
+    upstream.strict_git = strict
+    hello = upstream.repository("acme/hello")
+    hello.tags([f"v1.{n}" for n in range(20)])
+    hello.release("v2", {"f": "2"}, annotated=True)
+    url = upstream.git_url("acme/hello")
+    for prefix in (TAGS, "refs/heads/"):
+        found = await run.git.refs(url, prefix)
+        assert found == await run.git._ls_remote(url, prefix)
+        assert found
 
 
 async def test_redirect_to_elsewhere_is_checked(upstream: LocalUpstream, run: Upstreams) -> None:
@@ -137,7 +196,9 @@ async def test_git_inherits_nothing(
     zeros = "0" * 40
     program = spy(tmp_path, f'env > {seen}; printf "%s\\n" "$@" >> {seen}; printf "{zeros}\\trefs/tags/v1\\n"')
     async with Http(allow_private=True, clock=time.clock) as http:
-        assert await Git(http, program=program).refs("http://localhost:1/x.git") == {"refs/tags/v1": "0" * 40}
+        assert await Git(http, program=program)._ls_remote("http://localhost:1/x.git", TAGS) == {
+            "refs/tags/v1": "0" * 40
+        }
     text = seen.read_text()
     assert "secret-value" not in text
     assert "protocol.file.allow=never" in text
@@ -160,7 +221,9 @@ async def test_git_that_hangs_or_floods_is_ended(tmp_path: Path, time: Time) -> 
     pid = tmp_path / "pid"
     async with Http(allow_private=True, clock=time.clock, patience=Patience(total=0.3)) as http:
         with pytest.raises(UpstreamError, match="took longer"):
-            await Git(http, program=spy(tmp_path, f"sleep 600 & echo $! > {pid}; wait")).refs("http://localhost:1/x")
+            await Git(http, program=spy(tmp_path, f"sleep 600 & echo $! > {pid}; wait"))._ls_remote(
+                "http://localhost:1/x", TAGS
+            )
         child = int(pid.read_text())
     assert gone(child)
     env = {"PATH": os.environ["PATH"]}
@@ -174,7 +237,7 @@ async def test_without_git_it_says_so(tmp_path: Path, time: Time) -> None:
     """Where git isn't there, what to do is said."""
     async with Http(allow_private=True, clock=time.clock) as http:
         with pytest.raises(UpstreamError, match="git isn't there") as caught:
-            await Git(http, program=str(tmp_path / "none")).refs("http://localhost:1/x.git")
+            await Git(http, program=str(tmp_path / "none"))._ls_remote("http://localhost:1/x.git", TAGS)
     assert "install git" in str(caught.value)
 
 
@@ -183,7 +246,7 @@ async def test_strange_output_is_refused(tmp_path: Path, time: Time, line: str) 
     """What isn't a list of refs isn't taken for an empty one."""
     async with Http(allow_private=True, clock=time.clock) as http:
         with pytest.raises(UpstreamError, match="makes no sense"):
-            await Git(http, program=spy(tmp_path, f"echo '{line}'")).refs("http://localhost:1/x.git")
+            await Git(http, program=spy(tmp_path, f"echo '{line}'"))._ls_remote("http://localhost:1/x.git", TAGS)
 
 
 def test_last_words_are_harmless() -> None:
