@@ -10,7 +10,7 @@ from reconciler.desired.nodes import Part
 from reconciler.desired.schema.app import App
 from reconciler.desired.schema.base import nearest
 from reconciler.desired.schema.mirror import Mirror
-from reconciler.model.reference import Repository
+from reconciler.model.reference import Repository, check_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,20 @@ class Shape:
         images = data.get("images")
         found: dict[str, dict[str, str]] = {}
         for name, image in images.items() if isinstance(images, dict) else ():
+            if not _legal(name):
+                continue
             bases = image.get("bases") if isinstance(image, dict) else None
             texts = bases.items() if isinstance(bases, dict) else ()
-            found[name] = {called: base for called, base in texts if isinstance(base, str)}
+            found[name] = {called: base for called, base in texts if isinstance(base, str) and _legal(base)}
         return cls(file, found, None, False)
+
+
+def _legal(name: str) -> bool:
+    # what is illegal is reported by its own file, and must not reach the text of another's mistakes
+    try:
+        return bool(check_name(name))
+    except ValueError:
+        return False
 
 
 def across(mirror: Mirror | None, shapes: Iterable[Shape]) -> Iterator[Finding]:
@@ -74,8 +84,10 @@ def across(mirror: Mirror | None, shapes: Iterable[Shape]) -> Iterator[Finding]:
 def _address(mirror: Mirror, shape: Shape, name: str) -> Iterator[Finding]:
     try:
         Repository.parse(f"{mirror.registry}/{mirror.namespace}/{name}")
-    except ValueError as error:
-        yield Finding(shape.file, ("images", name), str(error), "give it a shorter name")
+    except ValueError:
+        # each part is valid alone
+        what = "registry, namespace and this name are longer than 255 characters together"
+        yield Finding(shape.file, ("images", name), what, "give it a shorter name")
 
 
 def _bases(mirror: Mirror | None, shape: Shape, owners: Mapping[str, Shape]) -> Iterator[Finding]:

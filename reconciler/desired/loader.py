@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from reconciler.errors import DesiredError, Problem
 from reconciler.model.signing import Identity, Keyless, KeyPair, Policy, PublicKey, Signer, Signing
 
 MIRROR = "mirror.yaml"
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}", re.ASCII)
 
 
 def load(folder: Path, *, allow_local: bool = False) -> Desired:
@@ -60,11 +62,13 @@ class _Reader:
             )
             return []
         for name in names:
-            if name.endswith(".yml"):
+            if not _NAME.fullmatch(name) and name.endswith((".yml", ".yaml")):
+                self.problem(name, (), "the file has an odd name", "use letters, digits, . _ and - only")
+            elif name.endswith(".yml"):
                 self.problem(name, (), "a desired file ends in .yaml", f"rename it to {name[:-4]}.yaml")
         if MIRROR not in names:
             self.problem(MIRROR, (), "the file isn't there", "write registry, namespace, source and signing in it")
-        return [name for name in names if name.endswith(".yaml")]
+        return [name for name in names if name.endswith(".yaml") and _NAME.fullmatch(name)]
 
     def problem(self, name: str, path: tuple[Part, ...], what: str, todo: str = "") -> None:
         """Notes a mistake at `path` in the file `name`; the place is found by reading it once more."""
@@ -74,7 +78,8 @@ class _Reader:
         self.found.append(Problem(self._shown(name), line, column, show(real) if path else "", what, todo))
 
     def _shown(self, name: str) -> str:
-        return (self._folder / name).as_posix()
+        # a name with a newline in it would forge a line of its own
+        return (self._folder / (name if _NAME.fullmatch(name) else ascii(name)[1:-1])).as_posix()
 
     def _root(self, name: str) -> Node | None:
         try:

@@ -37,6 +37,7 @@ _SWITCH = re.compile(r"true|True|TRUE|false|False|FALSE", re.ASCII)
 _WHOLE = re.compile(r"[-+]?[0-9]{1,18}", re.ASCII)
 _DECIMAL = re.compile(r"[-+]?(?:\.[0-9]{1,300}|[0-9]{1,300}(?:\.[0-9]{0,300})?)(?:[eE][-+]?[0-9]{1,4})?", re.ASCII)
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,79}", re.ASCII)
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 Part = str | int
@@ -91,7 +92,7 @@ def compose(text: str) -> tuple[Node, tuple[NotYaml, ...]]:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise NotYaml(line, column, *_plainly(error.problem or "", text, line)) from None
+        raise NotYaml(line, column, *_plainly(error.problem or "", text, line, column)) from None
     except (YAMLError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, StopIteration) as error:
         # a reader error (a character that YAML forbids), or the parser itself stumbling over a hostile file
         at = getattr(error, "position", None)
@@ -99,20 +100,21 @@ def compose(text: str) -> tuple[Node, tuple[NotYaml, ...]]:
         raise NotYaml(*place, "this is not YAML", "check for characters that don't belong into text") from None
 
 
-def _plainly(problem: str, text: str, line: int) -> tuple[str, str]:
+def _plainly(problem: str, text: str, line: int, column: int) -> tuple[str, str]:
     """The parser's complaint in words for people, and what to do."""
-    lines = text.splitlines()
-    written = lines[line - 1].strip() if line <= len(lines) else ""
-    if "\\t" in problem or written.startswith("\t") or "\t" in (lines[line - 1][:1] if line <= len(lines) else ""):
+    lines = text.split("\n")
+    before = lines[line - 1][: column - 1] if line <= len(lines) else ""
+    if "\\t" in problem or "\t" in lines[min(line, len(lines)) - 1][:column].replace(before.strip() or "\0", ""):
         return "a tab where YAML expects spaces", "indent with spaces"
-    if "duplicate anchor" in problem or "undefined alias" in problem:
-        return problem, "define each anchor once, before it is used"
     quote = 'put text that holds : or starts with { [ * & ! | > @ ` % into "quotes"'
     if "mapping values are not allowed" in problem:
         return "a colon that YAML doesn't expect here", f"check the indentation, or {quote}"
-    if "block end" in problem or "block mapping" in problem:
+    if "block end" in problem and before.strip():
+        return "text that YAML doesn't expect here", quote
+    if "block end" in problem:
         return "this line doesn't fit the indentation above it", f"align it with its siblings, or {quote}"
-    return f"this is not YAML ({problem[:100] or 'it ends too early'})", quote
+    said = "".join(character if character.isprintable() else "?" for character in problem[:100])
+    return f"this is not YAML ({said or 'it ends too early'})", quote
 
 
 class _Composer:
@@ -145,7 +147,7 @@ class _Composer:
             return self._alias(event)
         tag = getattr(event, "tag", None)
         if tag is not None and not _implied(event):
-            complaint = NotYaml(line, column, f"a tag: {str(tag)[:40]}", "write plain values, without ! before them")
+            complaint = NotYaml(line, column, f"a tag: {str(tag)[:40]!r}", "write plain values, without ! before them")
             self.complaints.append(complaint)
         anchor = getattr(event, "anchor", None)
         if anchor is not None:
@@ -158,6 +160,8 @@ class _Composer:
     def _plain(self, event: Event, line: int, column: int, depth: int) -> Node:
         self._count(1, line, column)
         if isinstance(event, ScalarEvent):
+            if _SURROGATE.search(event.value):
+                raise NotYaml(line, column, "half of a character (a surrogate)", "write the character itself")
             kind, value = _scalar(event)
             return Node(line, column, kind, value, source=event.value)
         flow = bool(getattr(event, "flow_style", False))
@@ -188,7 +192,7 @@ class _Composer:
         line, column = _place(event)
         node = self._anchors.get(event.anchor)
         if node is None:
-            what = f"the alias *{str(event.anchor)[:40]} stands for nothing that ends before it"
+            what = f"the alias {str(event.anchor)[:40]!r} stands for nothing that ends before it"
             raise NotYaml(line, column, what, 'define the anchor before, or put the text into "quotes"')
         self._count(node.size, line, column)
         return node
@@ -265,6 +269,6 @@ def key_place(root: Node, path: Sequence[Part]) -> tuple[int, int]:
 def show(path: Sequence[Part]) -> str:
     """A path in a file as people write it: `$.images.outline.edits[0].count`."""
     return "$" + "".join(
-        f"[{part}]" if isinstance(part, int) else f".{part}" if _WORD.fullmatch(part) else f'["{part[:80]}"]'
+        f"[{part}]" if isinstance(part, int) else f".{part}" if _WORD.fullmatch(part) else f"[{part[:80]!r}]"
         for part in path
     )

@@ -100,8 +100,8 @@ def _words(kind: str, cause: object, context: Mapping[str, Any], node: Node, key
         return cause.what, cause.todo
     if kind == "value_error":
         if key or node.kind == TEXT:
-            what, _, todo = str(cause).partition(": write ")
-            return what, f"write {todo}" if todo else ""
+            wrong = Wrong.of(cause if isinstance(cause, ValueError) else ValueError("this can't stand here"))
+            return wrong.what, wrong.todo
         kind = "string_type"  # a noun of ours, which is text
     if kind in _EXPECTED:
         todo = ""

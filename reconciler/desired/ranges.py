@@ -77,14 +77,14 @@ class TagPattern(Text):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The pattern that `text` is; ValueError where `{version}` isn't in it exactly once, or anything else odd is."""
+        """The pattern that `text` is; ValueError where `{version}` isn't in it exactly once."""
         before, place, after = text.partition(_PLACE)
         if not place or _PLACE in after:
             raise ValueError(
                 f"{text[:80]!r} must hold {{version}} exactly once: write upstream's tags like v{{version}}"
             )
         if not _AROUND.fullmatch(before) or not _AROUND.fullmatch(after) or before.startswith("-"):
-            raise ValueError(f"{text[:80]!r} is no pattern of tags: write letters, digits, . _ / + @ = - around it")
+            raise ValueError(f"{text[:80]!r} is no pattern of tags: write letters, digits or . _ / + @ = -")
         return cls(before, after)
 
     def version(self, tag: str) -> Version | None:

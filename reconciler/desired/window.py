@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from reconciler.desired.ranges import Range
 from reconciler.desired.schema.app import App
 from reconciler.desired.state import Desired
+from reconciler.model.evidence import Unknown
 from reconciler.model.release import Release
 from reconciler.model.version import Version
 from reconciler.model.wanted import Blocked, Waiting
 
-Hindrance = Blocked | Waiting
+Hindrance = Unknown | Blocked | Waiting
 # why an image of a release can't be built now, by (image, version)
 Hindrances = Mapping[tuple[str, Version], Hindrance]
 
@@ -53,7 +54,10 @@ def select(desired: Desired, app: App, releases: Iterable[Release], hindrances: 
     ranked = sorted(by_version.values(), key=lambda release: release.version, reverse=True)
     reasons = {r.version: "pre-release" if not r.version.stable else ruled_out_by(app, r.version) for r in ranked}
     eligible = [release for release in ranked if not reasons[release.version]]
-    blocked = frozenset(version for (image, version) in hindrances if image in app.images)
+    # what can't be told now is no reason to look at other releases
+    blocked = frozenset(
+        version for (image, version), why in hindrances.items() if image in app.images and not isinstance(why, Unknown)
+    )
     window = desired.window(app)
     skipped = blocked if window.skip_blocked else frozenset[Version]()
     members = _highest(eligible, window.count, skipped)

@@ -25,7 +25,11 @@ def _app_name(text: str) -> str:
 
 
 def _counted(value: Any) -> Any:
-    return {"count": value} if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"count": value}
+    if not isinstance(value, dict):
+        raise Wrong("this is neither a whole number nor a mapping")
+    return value
 
 
 def _only_version(value: Any) -> Any:

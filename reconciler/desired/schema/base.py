@@ -32,6 +32,12 @@ class Wrong(ValueError):
         self.others: tuple[Wrong, ...] = ()
         super().__init__(what)
 
+    @classmethod
+    def of(cls, error: ValueError, at: tuple[str | int, ...] = ()) -> Self:
+        """What a noun's `parse` says, taken apart."""
+        what, _, todo = str(error).partition(": write ")
+        return cls(what, f"write {todo}" if todo else "", at)
+
 
 def raise_all(wrongs: Iterable[Wrong]) -> None:
     """Raises them as one, if there are any."""
@@ -97,9 +103,15 @@ def known_placeholders(allowed: Sequence[str]) -> Callable[[str], str]:
         for name in placeholders(text):
             if name not in allowed and (name in PLACEHOLDERS or _WORD.fullmatch(name)):
                 if name in PLACEHOLDERS:
-                    what, todo = f"{{{name}}} can't be used here", f"usable are {', '.join(allowed)}"
+                    what, todo = (
+                        f"{{{name}}} can't be used here",
+                        f"usable are {', '.join(allowed)}" if allowed else "write it out",
+                    )
                 else:
-                    what, todo = f"{{{name}}} is no placeholder", nearest(name, allowed)
+                    what, todo = (
+                        f"{{{name}}} is no placeholder",
+                        nearest(name, allowed) if allowed else "none can be used here",
+                    )
                 raise Wrong(what, todo)
         return text
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, StringConstraints, ValidationInfo
 
-from reconciler.desired.schema.base import Template, Wrong
+from reconciler.desired.schema.base import Template, Wrong, known_placeholders
 from reconciler.model.reference import check_host, check_name
 
 _OWNER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})/[A-Za-z0-9._-]{1,100}", re.ASCII)
@@ -112,11 +112,11 @@ def _pinned_image(text: str) -> str:
         else:
             check_name(match["name"])
     except ValueError as error:
-        raise Wrong(str(error)) from None
+        raise Wrong.of(error) from None
     return text
 
 
-Url = Annotated[str, AfterValidator(_url)]
+Url = Annotated[str, AfterValidator(known_placeholders(())), AfterValidator(_url)]
 UrlTemplate = Annotated[Template, AfterValidator(_url)]
 GitHubRepository = Annotated[str, AfterValidator(_github)]
 GitLabProject = Annotated[str, AfterValidator(_gitlab)]

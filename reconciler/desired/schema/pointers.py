@@ -89,7 +89,7 @@ def _entry(name: str, what: Any) -> tuple[str, Range | bool]:
     try:
         return check_tag(name), Range.parse(what)
     except ValueError as error:
-        raise Wrong(str(error), at=(name,)) from None
+        raise Wrong.of(error, at=(name,)) from None
 
 
 PointersField = Annotated[Pointers, PlainValidator(Pointers.read)]
