@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import http.server
 import re
+import ssl
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -121,11 +122,12 @@ class LocalRepository:
 class LocalUpstream:
     """The server; its repositories are kept in `root`. Use it as a context manager.
 
-    `strict_git`: the server speaks git's protocol version 0 and serves only what refs name, as old hosts do.
+    `strict_git`: the server speaks git's protocol version 0, as old hosts do. `tls`: it is served over https.
     """
 
     root: Path
     strict_git: bool = False
+    tls: ssl.SSLContext | None = None
     requests: list[Asked] = field(default_factory=list, init=False)
     repositories: dict[str, LocalRepository] = field(default_factory=dict, init=False)
     renamed: dict[str, str] = field(default_factory=dict, init=False)
@@ -139,6 +141,11 @@ class LocalUpstream:
 
     def __enter__(self) -> Self:
         self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"served": self}))
+        if self.tls is not None:
+            # the handshake is left to each connection's own thread
+            self._server.socket = self.tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.apis = Apis(self.url, self._find)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
@@ -160,7 +167,7 @@ class LocalUpstream:
     @property
     def url(self) -> str:
         """Where it is; also GITHUB_SERVER_URL."""
-        return f"http://{self.host}"
+        return f"{'http' if self.tls is None else 'https'}://{self.host}"
 
     @property
     def api_url(self) -> str:
@@ -284,6 +291,8 @@ class LocalUpstream:
 
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
+    # a burst over the default of 5 waits a second for its SYN to be sent again
+    request_queue_size = 256
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is nobody's mistake."""
