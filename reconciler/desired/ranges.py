@@ -10,6 +10,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version as PackagingVersion
 
 from reconciler.model.text import Text
+from reconciler.model.upstream import check_ref
 from reconciler.model.version import Version
 
 _PLACE = "{version}"
@@ -47,7 +48,7 @@ class Range(Text):
 
 @dataclass(frozen=True, slots=True)
 class Exclusion(Text):
-    """One entry of `exclude`: a version, or a range of them."""
+    """One entry of `exclude`: a version (`10.3` means 10.3.0 as well), a line (`10.4.*`), or a range."""
 
     text: str
     version: Version | None = None
@@ -56,13 +57,17 @@ class Exclusion(Text):
     @classmethod
     def parse(cls, text: str) -> Self:
         """The version or the range that `text` names; ValueError where it names neither."""
+        if text.endswith(".*"):
+            return cls(text, range=Range.parse(f"=={text}"))
         if text[:1].isdigit():
             return cls(text, version=Version.parse(text))
         return cls(text, range=Range.parse(text))
 
     def holds(self, version: Version) -> bool:
         """Whether it excludes that version."""
-        return version == self.version if self.range is None else self.range.holds(version)
+        if self.version is None:
+            return self.range is not None and self.range.holds(version)
+        return version.key[:3] == self.version.key[:3]
 
     def __str__(self) -> str:
         return self.text
@@ -85,6 +90,10 @@ class TagPattern(Text):
             )
         if not _AROUND.fullmatch(before) or not _AROUND.fullmatch(after) or before.startswith("-"):
             raise ValueError(f"{text[:80]!r} is no pattern of tags: write letters, digits or . _ / + @ = -")
+        try:
+            check_ref(f"{before}1.2.3{after}")
+        except ValueError:
+            raise ValueError(f"{text[:80]!r} is no pattern of tags: write what git takes, like v{{version}}") from None
         return cls(before, after)
 
     def version(self, tag: str) -> Version | None:

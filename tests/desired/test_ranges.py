@@ -29,7 +29,11 @@ def test_what_is_no_range_is_refused(text: str) -> None:
 
 
 def test_an_exclusion_is_a_version_or_a_range() -> None:
-    """`10.3.2` excludes that version alone, `<9` all below."""
+    """`10.3.2` excludes that version alone, `10.3` also 10.3.0, `10.4.*` a whole line, `<9` all below."""
+    assert Exclusion.parse("10.3").holds(Version.parse("10.3.0"))
+    assert not Exclusion.parse("10.3").holds(Version.parse("10.3.1"))
+    assert Exclusion.parse("10.4.*").holds(Version.parse("10.4.7"))
+    assert not Exclusion.parse("10.4.*").holds(Version.parse("10.5.0"))
     assert Exclusion.parse("10.3.2").holds(Version.parse("10.3.2"))
     assert not Exclusion.parse("10.3.2").holds(Version.parse("10.3.20"))
     assert Exclusion.parse("<9").holds(Version.parse("8.9.9"))
@@ -63,7 +67,17 @@ def test_a_pattern_ignores_tags_of_another_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["v", "{version}{version}", "v{version} x", "-{version}", "{version}\n", "v{version}$(x)"]
+    "text",
+    [
+        "v",
+        "{version}{version}",
+        "v{version} x",
+        "-{version}",
+        "{version}\n",
+        "v{version}$(x)",
+        "a..{version}",
+        "{version}.lock",
+    ],
 )
 def test_what_is_no_pattern_is_refused(text: str) -> None:
     """`{version}` stands in it exactly once, and nothing around it that a ref can't hold."""

@@ -93,8 +93,8 @@ def test_mistakes_in_mirror_yaml_say_what_to_write(tmp_path: Path) -> None:
         """
     assert mistakes(write(tmp_path, mirror=text)) == [
         (
-            "mirror.yaml:1:11: $.registry: 'https://ghcr.io' is no registry (write its host, with a port where it has one, "
-            "like ghcr.io)"
+            "mirror.yaml:1:11: $.registry: 'https://ghcr.io' is no registry "
+            "(write its host, with a port where it has one, like ghcr.io)"
         ),
         (
             "mirror.yaml:2:12: $.namespace: 'Me/mirror' is no repository name: lower-case letters, digits, and . _ - / "

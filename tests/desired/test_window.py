@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.desired.window import select
+from reconciler.model.evidence import Unknown
 from reconciler.model.version import Version
 from reconciler.model.wanted import Blocked
 from tests.desired.folder import APP, mattermost, one, outline, releases
@@ -84,6 +85,14 @@ def test_blocked_releases_take_their_place_unless_the_file_says_otherwise(tmp_pa
     assert _members(tmp_path, APP + "window: 2\n", found, ("5.0.0",)) == ["5.0.0", "4.0.0"]
     skipping = APP + "window: {count: 2, skip-blocked: true}\n"
     assert _members(tmp_path, skipping, found, ("5.0.0", "3.0.0")) == ["5.0.0", "4.0.0", "3.0.0", "2.0.0"]
+
+
+def test_what_nobody_could_tell_makes_the_window_reach_no_further(tmp_path: Path) -> None:
+    """A time-out is no answer: the window stays where it is."""
+    desired, app = one(tmp_path, APP + "window: {count: 1, skip-blocked: true}\n")
+    hindrances = {("app", Version.parse("2.0.0")): Unknown("timed out")}
+    members = select(desired, app, releases("2.0.0", "1.0.0"), hindrances).members
+    assert [str(r.version) for r in members] == ["2.0.0"]
 
 
 def test_the_reach_past_blocked_releases_has_an_end(tmp_path: Path) -> None:

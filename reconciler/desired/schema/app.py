@@ -11,7 +11,7 @@ from reconciler.desired.ranges import Exclusion, Range, TagPattern
 from reconciler.desired.schema.base import Count, Entry, Line, Wrong, known_placeholders, nearest, raise_all, unique
 from reconciler.desired.schema.image import Image
 from reconciler.desired.schema.mirror import EvidenceKinds, OnRecipeChange, Platforms
-from reconciler.desired.schema.places import GitHubRepository, GitLabProject, Url
+from reconciler.desired.schema.places import GitHubRepository, GitLabProject, GitUrl, Url
 from reconciler.desired.schema.pointers import PointersField
 from reconciler.model.reference import Repository, check_name
 
@@ -43,7 +43,7 @@ class Upstream(Entry):
 
     github: GitHubRepository | None = Field(None, description="write owner/repository")
     gitlab: GitLabProject | None = Field(None, description="write host/group/project")
-    git: Url | None = Field(None, description="write the https URL of a git repository")
+    git: GitUrl | None = Field(None, description="write the https URL of a git repository")
     image: Repository | None = Field(None, description="write registry/name")
     tag: Annotated[TagPattern, BeforeValidator(_only_version)] = Field(
         description="write how upstream spells its tags, like v{version}"

@@ -18,12 +18,16 @@ from reconciler.desired.schema.base import (
     Wrong,
 )
 from reconciler.desired.schema.mirror import Cache, Regex
-from reconciler.desired.schema.places import RelativePath, Url, UrlTemplate
+from reconciler.desired.schema.places import GitUrl, RelativePath, Url, UrlTemplate
 from reconciler.desired.schema.pointers import PointersField
 from reconciler.model.digest import Digest
 from reconciler.model.reference import check_name
+from reconciler.model.release import Release
+from reconciler.model.template import for_release
+from reconciler.model.upstream import check_ref
 from reconciler.model.version import Version
 
+_SOME_RELEASE = Release(Version.parse("1.2.3"), "v1.2.3")
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _STAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _FROM = re.compile(r"[a-z0-9][a-z0-9._:/@-]{0,300}", re.ASCII)
@@ -58,7 +62,7 @@ class SourceEntry(Entry):
 
     one_of = ("git", "folder")
 
-    git: Url | None = Field(None, description="write the https URL of a git repository")
+    git: GitUrl | None = Field(None, description="write the https URL of a git repository")
     ref: ReleaseTemplate = Field("{tag}", description="write the ref of a release, like v{version}")
     submodules: bool = Field(False, description="write true to fetch submodules too")
     folder: RelativePath | None = Field(None, description="write the name of a folder beside this file")
@@ -67,8 +71,12 @@ class SourceEntry(Entry):
     def _ref(self) -> Self:
         if self.folder is not None and self.model_fields_set & {"ref", "submodules"}:
             raise Wrong("a folder has no ref and no submodules", "remove them")
-        if self.ref.startswith("-") or "{commit}" in self.ref or re.search(r"[\s~^:?*\[\\]|\.\.|@\{", self.ref):
-            raise Wrong(f"{self.ref[:80]!r} is no ref", "write a tag, like v{version}", at=("ref",))
+        try:
+            check_ref(for_release(self.ref, _SOME_RELEASE))
+        except ValueError:
+            raise Wrong(f"{self.ref[:80]!r} is no ref", "write a tag, like v{version}", at=("ref",)) from None
+        if "{commit}" in self.ref:
+            raise Wrong("the commit is told by the ref, not the other way", "write a tag, like v{version}", at=("ref",))
         return self
 
 

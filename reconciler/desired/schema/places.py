@@ -11,9 +11,8 @@ from pydantic import AfterValidator, StringConstraints, ValidationInfo
 
 from reconciler.desired.schema.base import Template, Wrong, known_placeholders
 from reconciler.model.reference import check_host, check_name
+from reconciler.model.upstream import GitHubReleases, GitLabTags, check_git_url
 
-_OWNER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})/[A-Za-z0-9._-]{1,100}", re.ASCII)
-_PROJECT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}(?:/[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}){1,20}", re.ASCII)
 _UNSAFE = re.compile(r"[\s\\<>\"`|^]|[^\x21-\x7e]")
 _PATH = re.compile(r"[^\x00-\x1f\x7f\\{}:*?\"<>|]{1,500}")
 _IMAGE = re.compile(
@@ -68,20 +67,34 @@ def _url(text: str, info: ValidationInfo) -> str:
 
 
 def _github(text: str) -> str:
-    if not _OWNER.fullmatch(text) or text.endswith((".git", "/.", "/..")):
-        raise Wrong(f"{text[:80]!r} is no repository on GitHub", "write owner/repository, like mattermost/mattermost")
+    try:
+        GitHubReleases(text)
+        if text.endswith(".git"):
+            raise ValueError(text)
+    except ValueError:
+        what = f"{text[:80]!r} is no repository on GitHub"
+        raise Wrong(what, "write owner/repository, like mattermost/mattermost") from None
     return text
 
 
 def _gitlab(text: str, info: ValidationInfo) -> str:
     """`https://host/group/project`, also where it was written without the scheme."""
-    url = _url(text if "://" in text else f"https://{text}", info).rstrip("/")
-    project = urlsplit(url).path.strip("/")
-    if not _PROJECT.fullmatch(project) or urlsplit(url).query or project.endswith(".git"):
-        raise Wrong(
-            f"{text[:80]!r} is no project on GitLab", "write host/group/project, like framagit.org/group/project"
-        )
-    return url
+    parts = urlsplit(_url(text if "://" in text else f"https://{text}", info).rstrip("/"))
+    try:
+        GitLabTags(parts.netloc, parts.path.strip("/"))
+    except ValueError:
+        what = f"{text[:80]!r} is no project on GitLab"
+        raise Wrong(what, "write host/group/project, like framagit.org/group/project") from None
+    if parts.query or parts.path.endswith(".git"):
+        raise Wrong(f"{text[:80]!r} is no project on GitLab", "write host/group/project, without ? and .git")
+    return parts.geturl()
+
+
+def _git(text: str) -> str:
+    try:
+        return check_git_url(text)
+    except ValueError as error:
+        raise Wrong.of(error) from None
 
 
 def _relative(text: str) -> str:
@@ -117,6 +130,7 @@ def _pinned_image(text: str) -> str:
 
 
 Url = Annotated[str, AfterValidator(known_placeholders(())), AfterValidator(_url)]
+GitUrl = Annotated[Url, AfterValidator(_git)]
 UrlTemplate = Annotated[Template, AfterValidator(_url)]
 GitHubRepository = Annotated[str, AfterValidator(_github)]
 GitLabProject = Annotated[str, AfterValidator(_gitlab)]
