@@ -92,9 +92,9 @@ class Judge:
         if not annotations.get(LOG_ENTRY):
             raise Unreadable(NO_ENTRY)
         verifier = self._verifier()
-        from reconciler.evidence import keyless
+        from reconciler.evidence import legacy
 
-        payload_type, payload, signed = keyless.verify_attestation(verifier, data, envelope, annotations)
+        payload_type, payload, signed = legacy.verify_attestation(verifier, data, envelope, annotations)
         return _stated(payload_type, payload, subject, self._accepted(signed), signed.at)
 
     def _signature(self, data: bytes, annotations: Mapping[str, str], subject: Digest) -> Verified:
@@ -103,9 +103,9 @@ class Judge:
             if not annotations.get(LOG_ENTRY):
                 raise Unreadable(NO_ENTRY)
             verifier = self._verifier()
-            from reconciler.evidence import keyless
+            from reconciler.evidence import legacy
 
-            signed = keyless.verify_simple_signing(verifier, data, signature, annotations)
+            signed = legacy.verify_simple_signing(verifier, data, signature, annotations)
             by, at = self._accepted(signed), signed.at
         else:
             by, at = self._accepted_key([signature], data), ""

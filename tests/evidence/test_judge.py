@@ -7,6 +7,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -463,3 +464,25 @@ def test_any_bytes_are_rejected(data: bytes) -> None:
     assert isinstance(JUDGE.judge_bundle(data, IMAGE), Rejected)
     assert isinstance(JUDGE.judge_attestation(data, {}, IMAGE), Rejected)
     assert isinstance(JUDGE.judge_signature(data, {judging.SIGNATURE: "AAAA"}, IMAGE), Rejected)
+
+
+def test_sigstore_s_own_trusted_root_out_of_reach_is_an_error_of_ours(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a trusted root nothing can be told, so nothing is said to be missing (rule 1)."""
+    for name in ("HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    judge = Judge(Policy((US,)))
+    with pytest.raises(EvidenceError, match="trusted root is out of reach"):
+        judge.judge_bundle(MINT.keyless_bundle(sign_statement(str(IMAGE))), IMAGE)
+
+
+@pytest.mark.parametrize("lacks", ["tlogs", "ctlogs", "certificateAuthorities"])
+def test_a_trusted_root_that_lacks_a_part_is_an_error_of_ours(lacks: str) -> None:
+    """A root without the logs' keys or the authority says nothing against a signature."""
+    root = {**MINT.trusted_root(), lacks: []}
+    judge = Judge(Policy((US,), json.dumps(root)))
+    with pytest.raises(EvidenceError, match="trusted root is unusable"):
+        judge.judge_bundle(MINT.keyless_bundle(sign_statement(str(IMAGE))), IMAGE)

@@ -116,6 +116,20 @@ def _keep_dsse(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {"envelopeHash": _sha256(raw.encode()), "payloadHash": _sha256(payload), "signatures": signatures}
 
 
+def _keep_intoto_1(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Version 0.0.1, which cosign 2 writes: the envelope comes as text, and only its hash is kept."""
+    raw: str = spec["content"]["envelope"]
+    envelope = json.loads(raw)
+    payload = base64.b64decode(envelope["payload"])
+    pem = base64.b64decode(spec["publicKey"])
+    for signature in envelope["signatures"]:
+        _verifier(envelope["payloadType"], payload, base64.b64decode(signature["sig"]), [pem])
+    return {
+        "content": {"hash": _sha256(raw.encode()), "payloadHash": _sha256(payload)},
+        "publicKey": spec["publicKey"],
+    }
+
+
 def _keep_intoto(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Version 0.0.2: payload and signatures come in base64 twice; the payload isn't kept."""
     envelope = spec["content"]["envelope"]
@@ -154,5 +168,6 @@ def _sha256_of(digest: bytes) -> dict[str, str]:
 _KINDS = {
     ("hashedrekord", "0.0.1"): _keep_hashedrekord,
     ("dsse", "0.0.1"): _keep_dsse,
+    ("intoto", "0.0.1"): _keep_intoto_1,
     ("intoto", "0.0.2"): _keep_intoto,
 }
