@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -98,10 +99,11 @@ class Entry:
 
 
 class Log:
-    """A log with one key, which is also its identity."""
+    """A log with one key, which is also its identity. Any thread may use it: a mint and a server share one."""
 
     def __init__(self, key: Key) -> None:
         self.key = key
+        self._lock = threading.RLock()
         self._tree = Tree()
         self._kept: list[tuple[Body, int, bytes]] = []
         self._by_uuid: dict[str, int] = {}
@@ -113,12 +115,13 @@ class Log:
     def append(self, body: Body, at: datetime) -> Entry:
         """Keep a body as of this moment. One that is there already is not kept twice: the first entry is returned."""
         uuid = _uuid(body)
-        if uuid not in self._by_uuid:
-            seconds = int(at.timestamp())
-            index = self._tree.append(body.content)
-            self._by_uuid[uuid] = index
-            self._kept.append((body, seconds, self.key.sign(self._promised(body, seconds, index))))
-        return self.entry(uuid)
+        with self._lock:
+            if uuid not in self._by_uuid:
+                seconds = int(at.timestamp())
+                index = self._tree.append(body.content)
+                self._by_uuid[uuid] = index
+                self._kept.append((body, seconds, self.key.sign(self._promised(body, seconds, index))))
+            return self._at(self._by_uuid[uuid])
 
     def holds(self, body: Body) -> bool:
         return _uuid(body) in self._by_uuid
@@ -143,16 +146,19 @@ class Log:
 
     def checkpoint(self) -> str:
         """The signed tree head: a note in the format of sumdb, signed as Rekor v1 does."""
-        note = f"{ORIGIN} - {TREE_ID}\n{len(self)}\n{_b64(self._tree.root())}\n"
+        with self._lock:
+            note = f"{ORIGIN} - {TREE_ID}\n{len(self)}\n{_b64(self._tree.root())}\n"
         return f"{note}\n\u2014 {ORIGIN} {_b64(self.key.id[:4] + self.key.sign(note.encode()))}\n"
 
     @property
     def root(self) -> bytes:
+        """The tree head's hash."""
         return self._tree.root()
 
     def _at(self, index: int) -> Entry:
-        body, seconds, promise = self._kept[index]
-        proof = Proof(index, len(self), self.root, tuple(self._tree.proof(index)), self.checkpoint())
+        with self._lock:
+            body, seconds, promise = self._kept[index]
+            proof = Proof(index, len(self), self.root, tuple(self._tree.proof(index)), self.checkpoint())
         return Entry(body, _uuid(body), EARLIER_SHARDS + index, seconds, self.key.id, promise, proof)
 
     def _promised(self, body: Body, seconds: int, index: int) -> bytes:

@@ -69,8 +69,7 @@ class _Fulcio:
 
     async def certify_v1(self, request: web.Request) -> web.Response:
         asked = await request.json()
-        der = base64.b64encode(base64.b64decode(asked["publicKey"]["content"])).decode()
-        pem = f"-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----\n".encode()
+        pem = base64.b64decode(asked["publicKey"]["content"])
         chain = self._certify(request, pem, asked["signedEmailAddress"])
         return web.Response(
             status=201, body="".join(chain.pem).encode(), content_type="application/pem-certificate-chain"

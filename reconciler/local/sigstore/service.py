@@ -128,7 +128,9 @@ class LocalSigstore:
 
         try:
             asyncio.run(run())
-        except OSError as error:
+        except Exception as error:
+            if listening.done():
+                raise
             listening.set_exception(error)
 
     def _write_trust(self) -> None:
