@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,25 @@ class Records:
             self._kept[app] = record
         return self._kept[app]
 
+    def seen_in_history(self, app: str, repositories: Collection[str]) -> frozenset[str]:
+        """Those of the repositories that any earlier version of the record of `app` names, as far as git knows them.
+
+        Asked only where the registry denies a repository: one that was seen once isn't new. Without git, or without
+        history, nothing was seen.
+        """
+        # --literal-pathspecs: an app's name is data; -S finds the commits in which the text came or went
+        git = ["git", "--literal-pathspecs", "-C", str(self.folder), "log", "--all", "-1", "--format=%H"]
+        seen = set()
+        for repository in repositories:
+            command = [*git, f"-S{json.dumps(repository)}", "--", f"{app}.json"]
+            try:
+                done = subprocess.run(command, capture_output=True, timeout=60, check=False, env=_git_environment())
+            except (OSError, subprocess.TimeoutExpired):
+                continue
+            if done.returncode == 0 and done.stdout.strip():
+                seen.add(repository)
+        return frozenset(seen)
+
     def update(self, app: str, change: Callable[[Record], Record]) -> Record:
         """Changes the record of `app` and writes it, atomically and durably, if that changed it.
 
@@ -125,6 +145,12 @@ class Records:
                 f"the record can't be written: {error.strerror}", where=str(path), todo="make the folder writable"
             ) from None
         return after
+
+
+def _git_environment() -> dict[str, str]:
+    """What git needs to read a history, without anybody's configuration."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    return kept | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_OPTIONAL_LOCKS": "0"}
 
 
 def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:

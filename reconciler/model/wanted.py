@@ -33,8 +33,8 @@ class Waiting:
 class Wanted:
     """One tag that should exist. `needs`: tags of other images it is built on, which come first.
 
-    `hindrance`: why it can't be built now although it is wanted (probes, checksums); it may still be proven or pointed
-    to where it exists. `on_recipe_change` is "report" or "rebuild"; `create`: the desired state says that the
+    `hindrance`: why it can't be built now although it is wanted (probes, sources); it may still be proven or pointed to
+    where it exists. `on_recipe_change` is "report" or "rebuild"; `create`: the desired state says that the
     repository may be new.
     """
 
@@ -47,7 +47,8 @@ class Wanted:
     recipe: Recipe
     needs: tuple[TagRef, ...] = ()
     adopt: Digest | None = None
-    hindrance: Blocked | Waiting | None = None
+    # in this order: pydantic takes the first of those that fit equally well, and Unknown has the fewest fields
+    hindrance: Unknown | Blocked | Waiting | None = None
     on_recipe_change: str = "report"
     create: bool = False
 
