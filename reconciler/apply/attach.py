@@ -76,7 +76,7 @@ class Attacher:
         """Pushes one bundle; what points to its manifest, and whether the registry lists it by itself."""
         data, descriptor = referrer(bundle, subject, self.now())
         await asyncio.gather(self._put_empty(repository), self.registry.put_blob(repository, bundle))
-        written = await self.registry.put_manifest(repository, descriptor.digest, data, descriptor.media_type)
+        written = await self.registry.put_referrer(repository, data, descriptor.media_type)
         # distribution-spec, pushing manifests with subject: the header says that the registry keeps the list
         return descriptor, written.subject == subject.digest
 

@@ -92,8 +92,10 @@ def published(
     def change(image: ImageRecord) -> ImageRecord:
         before = image.tags.get(wanted.target.tag)
         replaced = before.replaced if before else ()
-        if instead_of is not None and instead_of != digest and all(r.digest != instead_of for r in replaced):
-            replaced = (*replaced, Replaced(instead_of, time, why[:MAX_REASON]))
+        # what the tag named, and what it named by the record: people may have pinned either
+        for old in (before.digest if before else None, instead_of):
+            if old is not None and old != digest and all(known.digest != old for known in replaced):
+                replaced = (*replaced, Replaced(old, time, why[:MAX_REASON]))
         same = before is not None and before.digest == digest
         binding = evidence.binding
         tag = RecordedTag(
