@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import httpx
 
@@ -14,13 +15,13 @@ from reconciler.errors import UpstreamError
 from reconciler.model.evidence import Unknown
 from reconciler.model.release import Release
 from reconciler.model.upstream import Filter, GitHubReleases, GitLabTags, GitTags, ImageTags, Upstream
-from reconciler.upstream import checksums, git_tags, gitlab, image, probe
+from reconciler.upstream import checksums, gitlab, image, probe
 from reconciler.upstream.checkout import Checkout, checkout
 from reconciler.upstream.etags import ETags
 from reconciler.upstream.git import Git, NoRef
 from reconciler.upstream.github import GitHub
 from reconciler.upstream.http import Http, authority
-from reconciler.upstream.interface import Enough, Lister, NotThere, There, at_least
+from reconciler.upstream.interface import Enough, Lister, NotThere, PassedOver, Survey, There, at_least
 from reconciler.upstream.patience import Clock, Patience
 from reconciler.upstream.sieve import Sieve
 
@@ -31,12 +32,17 @@ __all__ = [
     "Lister",
     "NoRef",
     "NotThere",
+    "PassedOver",
     "Patience",
     "Sieve",
+    "Survey",
     "There",
     "Upstreams",
     "at_least",
 ]
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,7 @@ class Upstreams:
     git: Git
     github: GitHub
     lister: Lister | None = None
-    _probed: dict[str, asyncio.Task[There | NotThere | Unknown]] = field(default_factory=dict, init=False, repr=False)
+    _asked: dict[Hashable, asyncio.Task[Any]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     @asynccontextmanager
@@ -88,10 +94,14 @@ class Upstreams:
                 await upstreams._close()
 
     async def releases(self, source: Upstream, filter: Filter, *, enough: int | Enough) -> tuple[Release, ...]:  # noqa: A002
-        """The stable releases of `source` that pass `filter`, highest version first.
+        """The stable releases of `source` that pass `filter`, highest version first: see `survey`."""
+        return (await self.survey(source, filter, enough=enough)).releases
 
-        `enough` says how many are needed, or tells from the confirmed ones whether they suffice; more may be given
-        back where they cost nothing. Asking again with a higher number costs only what is new.
+    async def survey(self, source: Upstream, filter: Filter, *, enough: int | Enough) -> Survey:  # noqa: A002
+        """The stable releases of `source` that pass `filter`, and the versions above them that don't, with reasons.
+
+        `enough` says how many releases are needed, or tells from the confirmed ones whether they suffice; more may be
+        given back where they cost nothing. Asking again with a higher number costs only what is new.
         Raises UpstreamError, which concerns this app alone.
         """
         needed = at_least(enough) if isinstance(enough, int) else enough
@@ -101,15 +111,14 @@ class Upstreams:
             raise UpstreamError(str(error), where=str(source)) from None
         match source:
             case GitHubReleases():
-                return await self.github.releases(source, sieve, needed)
+                return await self.github.survey(source, sieve, needed)
             case GitLabTags():
-                return await gitlab.releases(source, sieve, self.http)
+                return gitlab.survey(await self._shared(source, lambda: gitlab.tags(source, self.http)), sieve)
             case GitTags():
-                return await git_tags.releases(source, sieve, self.git)
+                tags = await self.git.tags(source.url)
             case ImageTags():
-                if self.lister is None:
-                    raise UpstreamError("no registry client was given to list tags with", where=str(source))
-                return await image.releases(source, sieve, self.lister)
+                tags = await self._shared(source, lambda: image.tags(source, self.lister))
+        return sieve.survey(tags, sieve.candidates(tags))
 
     def git_url(self, source: Upstream) -> str:
         """Where the source of a release is cloned from where the desired state doesn't say; empty for an image."""
@@ -129,13 +138,11 @@ class Upstreams:
 
     async def answers(self, url: str) -> There | NotThere | Unknown:
         """Whether a URL answers (`requires:`); each is asked once a run."""
-        if url not in self._probed:
-            self._probed[url] = asyncio.create_task(probe.answers(url, self.http))
-        return await asyncio.shield(self._probed[url])
+        return await self._shared(("answers", url), lambda: probe.answers(url, self.http))
 
     async def published_checksum(self, url: str, name: str) -> str:
         """The sha256 that the checksum file at `url` has for the file `name`; UpstreamError."""
-        return await checksums.published(url, name, self.http)
+        return await self._shared(("checksum", url, name), lambda: checksums.published(url, name, self.http))
 
     async def sha256_of(self, url: str) -> str:
         """The sha256 of a download, which is read to its end; UpstreamError."""
@@ -147,8 +154,15 @@ class Upstreams:
         """The files of a commit in `target`, for apply; BuildError, or UpstreamError where it can't be fetched."""
         return await checkout(self.git, url, commit, target, ref=ref, submodules=submodules)
 
+    async def _shared(self, key: Hashable, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The answer to a question that is asked once a run; one who stops waiting doesn't take it from the others."""
+        if key not in self._asked:
+            self._asked[key] = asyncio.create_task(ask())
+        answer: T = await asyncio.shield(self._asked[key])
+        return answer
+
     async def _close(self) -> None:
-        for task in self._probed.values():
+        for task in self._asked.values():
             task.cancel()
-        await asyncio.gather(*self._probed.values(), return_exceptions=True)
+        await asyncio.gather(*self._asked.values(), return_exceptions=True)
         await self.git.close()

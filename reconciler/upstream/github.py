@@ -19,7 +19,7 @@ from reconciler.model.release import Release
 from reconciler.model.upstream import GitHubReleases
 from reconciler.upstream.git import Git
 from reconciler.upstream.http import Answer, Http
-from reconciler.upstream.interface import Enough, utc
+from reconciler.upstream.interface import Enough, PassedOver, Survey, utc
 from reconciler.upstream.sieve import Sieve
 
 _ACCEPT = "application/vnd.github+json"
@@ -53,11 +53,13 @@ class GitHub:
         """Where the repository is cloned from."""
         return f"{self.server_url.rstrip('/')}/{source.repository}.git"
 
-    async def releases(self, source: GitHubReleases, sieve: Sieve, enough: Enough) -> tuple[Release, ...]:
+    async def survey(self, source: GitHubReleases, sieve: Sieve, enough: Enough) -> Survey:
         """Published releases that pass the sieve, highest first, until there are enough; UpstreamError."""
-        candidates = sieve.candidates(await self.git.tags(self.git_url(source)))
+        tags = await self.git.tags(self.git_url(source))
+        candidates = sieve.candidates(tags)
         known = self._known.setdefault(source.repository, _Known())
         confirmed: list[Release] = []
+        passed_over: list[PassedOver] = []
         async with known.lock:
             for candidate in candidates:
                 if enough(tuple(confirmed)):
@@ -65,7 +67,10 @@ class GitHub:
                 date = await self._date(source, known, candidate.tag)
                 if date is not None:
                     confirmed.append(replace(candidate, date=date))
-        return tuple(confirmed)
+                else:
+                    reason = "GitHub has no published release for this tag, or calls it a pre-release"
+                    passed_over.append(PassedOver(candidate.version, candidate.tag, reason))
+        return sieve.survey(tags, confirmed, passed_over)
 
     async def _date(self, source: GitHubReleases, known: _Known, tag: str) -> str | None:
         """When `tag` was released; None where it is a draft, a pre-release or only a tag."""

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from reconciler.errors import UpstreamError
-from reconciler.model.release import Release
 from reconciler.model.upstream import GitLabTags
 from reconciler.net import is_loopback
 from reconciler.upstream.http import Http, authority
-from reconciler.upstream.interface import utc
+from reconciler.upstream.interface import Survey, utc
 from reconciler.upstream.sieve import Sieve
 
 _PAGES = 300  # 30,000 tags: more is a loop or an attack
 
 
-async def releases(source: GitLabTags, sieve: Sieve, http: Http) -> tuple[Release, ...]:
-    """Tags that pass the sieve, highest first, with the commit's date; UpstreamError."""
+Tags = Mapping[str, tuple[str, str]]
+"""A tag's commit and that commit's date."""
+
+
+def survey(tags: Tags, sieve: Sieve) -> Survey:
+    """Tags that pass the sieve, highest first."""
+    found = sieve.candidates({tag: commit for tag, (commit, _) in tags.items()})
+    return sieve.survey(tags, (replace(one, date=tags[one.tag][1]) for one in found))
+
+
+async def tags(source: GitLabTags, http: Http) -> Tags:
+    """Every tag of a project, over all pages; UpstreamError."""
     url: str | None = (
         f"{_base(source, http)}/api/v4/projects/{quote(source.project, safe='')}/repository/tags?per_page=100"
     )
-    commits: dict[str, str] = {}
-    dates: dict[str, str] = {}
+    found: dict[str, tuple[str, str]] = {}
     seen: set[str] = set()
     while url is not None:
         if url in seen or len(seen) >= _PAGES:
@@ -33,14 +43,12 @@ async def releases(source: GitLabTags, sieve: Sieve, http: Http) -> tuple[Releas
             raise _refused(answer.status, source)
         for tag, commit, date in _checked(page, url):
             # a tag made while paging moves the others on: the same one may come twice
-            commits.setdefault(tag, commit)
-            dates.setdefault(tag, date)
+            found.setdefault(tag, (commit, date))
         # the page after the last one may be named by a link although it is empty
         url = answer.next if page else None
         if url is not None and authority(url) != authority(answer.url):
             raise UpstreamError(f"the next page is on another host, {authority(url)[:100]}", where=str(source))
-    found = sieve.candidates(commits)
-    return tuple(Release(one.version, one.tag, one.commit, dates[one.tag]) for one in found)
+    return found
 
 
 def git_url(source: GitLabTags, http: Http) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from reconciler.errors import RegistryError, UpstreamError
-from reconciler.model.release import Release
+from reconciler.model.observed import Absent
 from reconciler.model.upstream import ImageTags
 from reconciler.upstream.interface import Lister
-from reconciler.upstream.sieve import Sieve
 
 
-async def releases(source: ImageTags, sieve: Sieve, lister: Lister) -> tuple[Release, ...]:
-    """Tags that pass the sieve, highest first, without commit and date; UpstreamError."""
+async def tags(source: ImageTags, lister: Lister | None) -> Mapping[str, str]:
+    """Every tag of the image, without a commit; UpstreamError."""
+    if lister is None:
+        raise UpstreamError("no registry client was given to list tags with", where=str(source))
     try:
-        tags = await lister.tags(source.repository)
+        found = await lister.tags(source.repository)
     except RegistryError as error:
         raise UpstreamError(error.what, where=error.where or str(source), todo=error.todo) from error
-    return tuple(sieve.candidates(dict.fromkeys(tags, "")))
+    if isinstance(found, Absent):
+        raise UpstreamError("there is no such repository", where=str(source), todo="check `upstream:` in its file")
+    return dict.fromkeys(found, "")

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+from reconciler.model.observed import Absent
 from reconciler.model.reference import Repository
 from reconciler.model.release import Release
+from reconciler.model.version import Version
 
 Enough = Callable[[Sequence[Release]], bool]
 """Whether these confirmed releases, highest first, are all that is needed: confirming another may cost a request."""
@@ -19,10 +21,30 @@ def at_least(count: int) -> Enough:
     return lambda releases: len(releases) >= count
 
 
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A tag that names a version and yet is no release that counts, and why."""
+
+    version: Version
+    tag: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a source has: the releases that count, and the versions passed over, both with the highest first.
+
+    Passed over are only versions above the lowest release given back: those that one might expect among them.
+    """
+
+    releases: tuple[Release, ...]
+    passed_over: tuple[PassedOver, ...] = ()
+
+
 class Lister(Protocol):
     """A registry's client, as far as an image upstream needs it."""
 
-    async def tags(self, repository: Repository) -> Sequence[str]:
+    async def tags(self, repository: Repository) -> Sequence[str] | Absent:
         """All tags of a repository, over all pages; RegistryError where they can't be told."""
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -12,6 +12,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from reconciler.model.release import Release
 from reconciler.model.upstream import Filter
 from reconciler.model.version import Version
+from reconciler.upstream.interface import PassedOver, Survey
 
 _OPERATOR = re.compile(r"\s*(?:[<>=!~])")
 
@@ -63,6 +64,20 @@ class Sieve:
             if version is not None and not self.rules_out(version):
                 releases.append(Release(version, tag, commit))
         return sorted(releases, key=lambda release: release.version, reverse=True)
+
+    def survey(
+        self, tags: Iterable[str], releases: Iterable[Release], passed_over: Iterable[PassedOver] = ()
+    ) -> Survey:
+        """What counts of `tags`, and what doesn't: to what the source passed over comes what the sieve did."""
+        chosen = tuple(releases)
+        lowest = chosen[-1].version if chosen else None
+        others = list(passed_over)
+        for tag in tags:
+            version = self.filter.version_of(tag)
+            if version is not None and (reason := self.rules_out(version)):
+                others.append(PassedOver(version, tag, reason))
+        above = [one for one in others if lowest is None or one.version > lowest]
+        return Survey(chosen, tuple(sorted(above, key=lambda one: one.version, reverse=True)))
 
 
 def _rank(version: Version) -> tuple[tuple[int, ...], str]:

@@ -49,6 +49,16 @@ async def test_drafts_prereleases_and_plain_tags_never_count(upstream: LocalUpst
     found = await run.releases(HELLO, Filter(), enough=10)
     assert versions(found) == ["1.0.0", "0.9.0"]
     assert found[1].commit == annotated
+    survey = await run.survey(HELLO, Filter(exclude=("1.0.0",)), enough=1)
+    unpublished = "GitHub has no published release for this tag, or calls it a pre-release"
+    assert versions(survey.releases) == ["0.9.0"]
+    assert [(one.tag, one.reason) for one in survey.passed_over] == [
+        ("v4.0.0", unpublished),
+        ("v3.0.0", unpublished),
+        ("v2.0.0", unpublished),
+        ("v1.1.0-rc1", "1.1.0-rc1 is a pre-release"),
+        ("v1.0.0", "1.0.0 is excluded"),
+    ]
 
 
 async def test_highest_may_stand_on_any_page(upstream: LocalUpstream, run: Upstreams) -> None:

@@ -15,7 +15,7 @@ NAME = "framasoft/framateam/mostlymatter"
 
 
 async def test_all_pages_are_read(upstream: LocalUpstream, run: Upstreams) -> None:
-    """The highest versions are found on any page; commits are those of the peeled tags, dates those of the commits."""
+    """The highest versions are found on any page, which are read once a run; commits are those of peeled tags."""
     project = upstream.repository(NAME)
     project.tags([(f"v10.{n}.0-limitless", f"2010-01-01T00:{n:02}:00Z") for n in range(3)])
     project.tags([(f"v9.{n}.0-limitless", f"2024-01-01T{n // 60:02}:{n % 60:02}:00Z") for n in range(250)])
@@ -24,6 +24,7 @@ async def test_all_pages_are_read(upstream: LocalUpstream, run: Upstreams) -> No
     assert [str(r.version) for r in found[:5]] == ["11.0.0", "10.2.0", "10.1.0", "10.0.0", "9.249.0"]
     assert (found[0].commit, found[0].date) == (annotated, "2001-01-01T00:00:00Z")
     assert len(found) == 254
+    assert await run.releases(GitLabTags(upstream.host, NAME), Filter(), enough=1) == ()
     assert len(upstream.asked("/api/v4/")) == 3
 
 
@@ -50,7 +51,7 @@ async def test_pages_that_move_and_loop(upstream: LocalUpstream, run: Upstreams)
     assert [str(r.version) for r in found] == ["2.0.0", "1.0.0"]
     upstream.fail("/api/v4/", page(upstream, ["v1.0.0"], f"{base}?page=7"), times=9)
     with pytest.raises(UpstreamError, match="don't end"):
-        await run.releases(source, Filter(), enough=9)
+        await run.releases(GitLabTags(upstream.host, "group/looping"), Filter(), enough=9)
 
 
 @pytest.mark.parametrize("link", ["http://localhost:1/x", "//[", "http://10.0.0.1/x"])
