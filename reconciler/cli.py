@@ -1,0 +1,239 @@
+"""The command line: flags, wiring and exit codes. Nothing else prints or exits.
+
+stdout is the artefact, stderr the narration. Heavy parts are imported by the verb that needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from reconciler.commands import Printed, Settings
+from reconciler.errors import Interrupted, ReconcileError, UsageError
+
+USAGE = UsageError.exit_code
+
+_EXIT_CODES = """\
+exit status:
+  0    success; with --detailed-exitcode: no changes
+  1    an error: invalid desired state, something couldn't be observed, a change failed
+  2    only plan --detailed-exitcode: a valid plan with changes
+  3    refused: another plan than expected, too much would change, a tag that moved
+  64   usage
+  130  interrupted"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with the status that a usage error has here, and the nearest known word named."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ").split()
+        known = [option for action in self._actions for option in action.option_strings]
+        near = difflib.get_close_matches(unknown[0] if unknown else "", known, 1)
+        hint = f" (did you mean {near[0]}?)" if near and message.startswith("unrecognized") else ""
+        self.exit(USAGE, f"{self.prog}: {message}{hint}\nTry: {self.prog} --help\n")
+
+
+def _number(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text[:9]) <= 1_000_000:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
+        return int(text)
+
+    return parse
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="reconcile",
+        description="Keeps multi-architecture image mirrors true: compares desired/ with the registry and makes it so.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def verb(name: str, text: str, examples: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=f"examples:\n{examples}\n\n{_EXIT_CODES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        sub.add_argument("-v", "--verbose", action="count", default=0, help="say more on stderr (-vv: every request)")
+        return sub
+
+    _plan_flags(verb("plan", "show what differs from the registry, and change nothing", _PLAN_EXAMPLES))
+    _apply_flags(verb("apply", "make it so: build, prove, publish, move pointers", _APPLY_EXAMPLES))
+    _verify_flags(verb("verify", "verify every proof from scratch, ignoring records", _VERIFY_EXAMPLES))
+    _doctor_flags(verb("doctor", "check what is missing or too old on this machine", _DOCTOR_EXAMPLES))
+    _demo_flags(verb("demo", "plan, apply and plan again, all on this machine", _DEMO_EXAMPLES))
+    return parser
+
+
+_PLAN_EXAMPLES = """\
+  reconcile plan                                  what would apply do?
+  reconcile plan --app outline                    only for one app
+  reconcile plan --format markdown                for a comment on a pull request
+  reconcile plan --format json --output plan.json to apply exactly this later
+  reconcile plan --detailed-exitcode              status 2 if there is something to do"""
+_APPLY_EXAMPLES = """\
+  reconcile apply                                 plan, then do it
+  reconcile apply --expect-plan sha256:...        only if the plan is still this one
+  reconcile apply plan.json                       walk a saved plan
+  reconcile apply --builder farm --jobs 4         builds side by side on a builder of buildx"""
+_VERIFY_EXAMPLES = """\
+  reconcile verify                                everything
+  reconcile verify outline:1.2.0                  one version of one app
+  reconcile verify --print-commands               how to check the same with cosign alone"""
+_DOCTOR_EXAMPLES = """\
+  reconcile doctor                                what is missing, and what to do about it
+  reconcile doctor --builder farm                 with the builder that apply will use"""
+_DEMO_EXAMPLES = """\
+  reconcile demo                                  a registry, an upstream and a builder, then plan, apply, plan
+  reconcile demo --keep                           leave the registry running to look around"""
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--desired", type=Path, default=Path("desired"), metavar="DIR", help="the desired state")
+    parser.add_argument("--state", type=Path, default=Path("state"), metavar="DIR", help="the records")
+    parser.add_argument("--app", action="append", default=[], metavar="NAME", help="only this app (repeatable)")
+    parser.add_argument("--fresh", action="store_true", help="ignore records: read and verify everything")
+    parser.add_argument("--retry", action="store_true", help="try builds again that failed a while ago")
+    parser.add_argument(
+        "--concurrency", type=_number(1), default=16, metavar="N", help="requests in flight per host (16)"
+    )
+    parser.add_argument("--allow-private", action="store_true", help="allow hosts on this machine or a private network")
+
+
+def _plan_flags(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("--format", choices=("text", "markdown", "json"), default="text", help="of the plan")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of stdout")
+    parser.add_argument("--detailed-exitcode", action="store_true", help="status 2 where there are changes")
+
+
+def _apply_flags(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("plan", nargs="?", type=Path, metavar="PLAN.json", help="a saved plan to walk")
+    parser.add_argument("--expect-plan", metavar="HASH", help="refuse any other plan than this one")
+    parser.add_argument("--format", choices=("text", "markdown", "json"), default="text", help="of the report")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the report there instead of stdout")
+    _tools(parser)
+    parser.add_argument("--jobs", type=_number(1), default=2, metavar="N", help="builds side by side (2)")
+    parser.add_argument("--max-builds", type=_number(0), metavar="N", help="at most so many builds in this run")
+    parser.add_argument("--allow-lost", type=_number(1), metavar="N", help="go on though exactly N tags are lost")
+    parser.add_argument(
+        "--allow-replaced", type=_number(1), metavar="N", help="go on though exactly N digests are replaced"
+    )
+    parser.add_argument("--key", metavar="REF", help="the signing key: a file, env://NAME or a KMS reference")
+    parser.add_argument("--identity-token", type=Path, metavar="FILE", help="a file with an OIDC token to sign with")
+    parser.add_argument("--logs", type=Path, metavar="DIR", help="where the logs of builds go (default: a temp folder)")
+
+
+def _tools(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--builder", default="", metavar="NAME", help="the builder of buildx to use")
+
+
+def _verify_flags(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("what", nargs="*", metavar="APP[:VERSION]", help="only these")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="of the report")
+    parser.add_argument("--print-commands", action="store_true", help="print the cosign commands that check the same")
+
+
+def _doctor_flags(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    _tools(parser)
+    parser.add_argument("--key", metavar="REF", help="the signing key that apply will use")
+    parser.add_argument("--identity-token", type=Path, metavar="FILE", help="the token that apply will use")
+
+
+def _demo_flags(parser: argparse.ArgumentParser) -> None:
+    _tools(parser)
+    parser.add_argument("--keep", action="store_true", help="leave the registry running until Ctrl-C")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="put everything there and leave it")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return Settings(
+        desired=getattr(options, "desired", Path("desired")),
+        state=getattr(options, "state", Path("state")),
+        say=_say,
+        env=os.environ,
+        apps=tuple(getattr(options, "app", ())),
+        fresh=getattr(options, "fresh", False),
+        retry=getattr(options, "retry", False),
+        allow_private=getattr(options, "allow_private", False),
+        concurrency=getattr(options, "concurrency", 16),
+        verbose=options.verbose,
+        colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ,
+    )
+
+
+def _run(options: argparse.Namespace) -> Printed:
+    settings = _settings(options)
+    match options.verb:
+        case "plan":
+            from reconciler.commands import plan
+
+            return plan.run(
+                settings, format=options.format, output=options.output, detailed_exitcode=options.detailed_exitcode
+            )
+        case "apply":
+            from reconciler.commands import apply
+
+            return apply.run(settings, apply.Flags.of(options))
+        case "verify":
+            from reconciler.commands import verify
+
+            return verify.run(settings, options.what, format=options.format, print_commands=options.print_commands)
+        case "doctor":
+            from reconciler.commands import doctor
+
+            return doctor.run(settings, builder=options.builder, key=options.key, token=options.identity_token)
+        case _:
+            from reconciler.commands import demo
+
+            return demo.run(settings, builder=options.builder, keep=options.keep, folder=options.folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status of behaviours.md and never raises for what users can cause."""
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else USAGE
+    try:
+        printed = _run(options)
+        sys.stdout.write(printed.text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # whoever read the output has seen enough (`| head`); Python would complain again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return Interrupted.exit_code
+    except ReconcileError as error:
+        _say(f"reconcile: {error}")
+        return error.exit_code
+    return printed.status
+
+
+def run() -> NoReturn:
+    """The entry point: SIGTERM is taken like Ctrl-C where a command has no better use for it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""One file per verb: a short recipe over the rooms. A command returns what is to be printed and the exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What every command goes by. `say` narrates to stderr, one line at a time; `env` is the process's environment.
+
+    `apps` narrows to these (empty: all). `allow_private`: upstreams and registries on this machine or network may be
+    asked; only a flag can say so, never a file. `fresh` ignores what records say of the registry.
+    """
+
+    desired: Path
+    state: Path
+    say: Callable[[str], None]
+    env: Mapping[str, str] = field(repr=False)
+    apps: tuple[str, ...] = ()
+    fresh: bool = False
+    retry: bool = False
+    allow_private: bool = False
+    concurrency: int = 16
+    verbose: int = 0
+    colour: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What goes to stdout, and the exit status (behaviours.md)."""
+
+    text: str
+    status: int = 0

@@ -1,0 +1,64 @@
+"""`reconcile plan`: what differs from the registry, and nothing is changed."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from reconciler.commands import Printed, Settings
+from reconciler.commands.session import session
+from reconciler.errors import ReconcileError
+from reconciler.plan import saved
+from reconciler.plan.plan import Plan
+from reconciler.record import replace_file
+from reconciler.report import markdown, text
+
+CHANGES = 2
+
+
+def run(settings: Settings, *, format: str, output: Path | None, detailed_exitcode: bool) -> Printed:  # noqa: A002
+    """The plan in `format`, to `output` or to be printed; the status of behaviours.md."""
+    try:
+        plan = asyncio.run(_plan(settings))
+    except ReconcileError as error:
+        if format == "json":
+            # whoever reads the JSON learns from it that there is no plan, and why
+            printed = _written(saved.dump(None, error), output, error.exit_code)
+            settings.say(f"reconcile: {error}")
+            return printed
+        raise
+    return _written(render(plan, format, colour=settings.colour), output, _status(plan, detailed_exitcode))
+
+
+async def _plan(settings: Settings) -> Plan:
+    async with session(settings) as run:
+        return await run.plan()
+
+
+def render(plan: Plan, format: str, *, colour: bool = False) -> str:  # noqa: A002
+    """The plan as text, Markdown or JSON."""
+    match format:
+        case "json":
+            return saved.dump(plan)
+        case "markdown":
+            return markdown.render(plan)
+        case _:
+            return text.render(plan, colour=colour)
+
+
+def _status(plan: Plan, detailed: bool) -> int:
+    if not plan.complete:
+        return 1
+    return CHANGES if detailed and plan.changes else 0
+
+
+def _written(content: str, output: Path | None, status: int) -> Printed:
+    if output is None:
+        return Printed(content, status)
+    try:
+        replace_file(output, content.encode())
+    except OSError as error:
+        raise ReconcileError(
+            f"it can't be written: {error.strerror}", where=str(output), todo="name a file in a folder that is there"
+        ) from None
+    return Printed("", status)

@@ -1,0 +1,100 @@
+"""What the verbs share: the desired state, and the clients of one run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from reconciler.commands import Settings
+from reconciler.desired.loader import load
+from reconciler.desired.schema.app import App
+from reconciler.desired.state import Desired
+from reconciler.evidence.judge import Judge
+from reconciler.observe import Observer, Trust
+from reconciler.plan.make import make
+from reconciler.plan.plan import Plan
+from reconciler.record import Records
+from reconciler.registry.client import Registry
+from reconciler.registry.credentials import Credentials
+from reconciler.survey import Survey
+from reconciler.upstream import Upstreams
+
+# apply checks from scratch what it hasn't checked so for this long: a forged record hides nothing for longer
+RECHECK = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One run: what is desired, for which apps, and the clients that ask and write."""
+
+    settings: Settings
+    desired: Desired
+    apps: tuple[App, ...]
+    records: Records
+    registry: Registry
+    judge: Judge
+    upstreams: Upstreams
+
+    def observer(self, trust: Trust | None = None) -> Observer:
+        """Looks at the registry, believing records as far as the settings say."""
+        return Observer(self.registry, self.judge, trust or Trust(fresh=self.settings.fresh))
+
+    async def plan(self, trust: Trust | None = None) -> Plan:
+        """The plan for the apps of this run."""
+        survey = Survey(self.desired, self.upstreams, self.observer(trust), self.records)
+        views = await survey.views(self.apps)
+        return make(
+            views,
+            policy=self.desired.signing.policy.hash,
+            now=timestamp(),
+            scope=self.settings.apps,
+            retry=self.settings.retry,
+        )
+
+
+def timestamp(back: timedelta = timedelta()) -> str:
+    """Now, or some time ago, as RFC 3339 in UTC to the second."""
+    return (datetime.now(UTC) - back).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def chosen(settings: Settings, desired: Desired) -> tuple[App, ...]:
+    """The apps that this run is about; UsageError for a name that there isn't."""
+    return tuple(desired.app(name) for name in sorted(set(settings.apps))) if settings.apps else desired.apps
+
+
+@asynccontextmanager
+async def session(settings: Settings) -> AsyncIterator[Session]:
+    """Everything for one run; DesiredError before anything is asked of any network."""
+    desired = load(settings.desired, allow_local=settings.allow_private)
+    apps = chosen(settings, desired)
+    host = desired.mirror.registry
+    insecure = frozenset({host}) if desired.mirror.plain_http else frozenset[str]()
+    registry = Registry(
+        Credentials.load(settings.env, mirror=host),
+        concurrency=settings.concurrency,
+        insecure=insecure,
+        allow_private=settings.allow_private,
+    )
+    async with (
+        registry,
+        Upstreams.open(
+            settings.env,
+            allow_private=settings.allow_private,
+            cache=cache_folder(settings),
+            lister=registry,
+        ) as upstreams,
+    ):
+        records = Records(settings.state)
+        yield Session(settings, desired, apps, records, registry, Judge(desired.signing.policy), upstreams)
+
+
+def cache_folder(settings: Settings) -> Path | None:
+    """Where answers of upstreams are kept between runs (ETags); None where there is no home."""
+    base = settings.env.get("RECONCILE_CACHE")
+    if base:
+        return Path(base, "upstream")
+    home = settings.env.get("XDG_CACHE_HOME") or (settings.env.get("HOME", "") and f"{settings.env['HOME']}/.cache")
+    return Path(home, "reconcile", "upstream") if home else None
