@@ -22,7 +22,7 @@ from reconciler.model.digest import Digest
 from reconciler.model.evidence import Kind
 from reconciler.model.observed import Absent
 from reconciler.model.reference import Repository
-from reconciler.registry import manifests
+from reconciler.registry import manifests, media
 from reconciler.registry.descriptor import Descriptor
 
 if TYPE_CHECKING:
@@ -127,6 +127,9 @@ async def _referrer(
         found.notes.append(f"{where}: {clean(error.what)}")
         return
     except RegistryError as error:
+        if _is_no_image(entry, error):
+            # of a type that no bundle has, and so no evidence
+            return
         found.faults.append(Fault(f"{where}: {error.reason}"))
         return
     if isinstance(manifest, Absent):
@@ -151,6 +154,11 @@ async def _referrer(
         return
     claims = kind_of(image.annotations.get(_PREDICATE_TYPE, ""))
     await _blob(registry, repository, Form.BUNDLE, image.layers[0], claims, known, found)
+
+
+def _is_no_image(entry: Descriptor, error: RegistryError) -> bool:
+    """Whether a manifest wasn't had because it is of some other type, as its descriptor says and the registry too."""
+    return entry.media_type not in media.MANIFESTS and (isinstance(error, Malformed) or error.status == 404)
 
 
 async def _legacy(

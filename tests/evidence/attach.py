@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
 import httpx
@@ -55,10 +55,16 @@ class Pushed:
 
 @dataclass
 class Pusher:
-    """Pushes to one repository of a registry that speaks plain HTTP."""
+    """Pushes to one repository of a registry that speaks plain HTTP; a context manager."""
 
     repository: Repository
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30, trust_env=False))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
 
     def url(self, path: str) -> str:
         return f"http://{self.repository.registry}/v2/{self.repository.name}/{path}"
@@ -114,7 +120,7 @@ class Pusher:
         """Attach all of it, with a fallback index where the registry has no referrers API."""
         subject = self.child(digest)
         entries = [self.bundle(subject, bundle) for bundle in attachments.bundles]
-        if entries and not self.has_referrers(digest):
+        if entries and not self.lists(digest):
             self.fallback(digest, entries)
         for ending, layers in ((".sig", attachments.sig), (".att", attachments.att)):
             if layers:
@@ -125,8 +131,10 @@ class Pusher:
         assert answer.status_code == 200, answer.text
         return Child(digest, answer.headers["Content-Type"], len(answer.content))
 
-    def has_referrers(self, digest: Digest) -> bool:
-        return self.client.get(self.url(f"referrers/{digest}")).status_code == 200
+    def lists(self, digest: Digest) -> bool:
+        """Whether the registry keeps the list of referrers itself."""
+        answer = self.client.get(self.url(f"referrers/{digest}"))
+        return answer.status_code == 200 and bool(answer.json()["manifests"])
 
     def bundle(self, subject: Child, bundle: Bundle) -> dict[str, Any]:
         """Push a bundle as a referrer; its descriptor for the fallback index."""
