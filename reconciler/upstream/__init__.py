@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from reconciler.errors import UpstreamError
+from reconciler.errors import UpstreamError, UsageError
 from reconciler.model.evidence import Unknown
 from reconciler.model.release import Release
 from reconciler.model.upstream import Filter, GitHubReleases, GitLabTags, GitTags, ImageTags, Upstream
@@ -72,11 +73,14 @@ class Upstreams:
 
         `env` gives GITHUB_API_URL, GITHUB_SERVER_URL and GITHUB_TOKEN (sent to that API's host alone); `cache` is the
         folder for ETags (None: no conditional requests); `lister` answers for image upstreams; `allow_private` is the
-        operator's flag (rule 8). `transport` replaces the guarded one, in tests.
+        operator's flag (rule 8). `transport` replaces the guarded one, in tests. Raises UsageError where `env` holds
+        no URL or token.
         """
-        api_url = env.get("GITHUB_API_URL") or "https://api.github.com"
-        server_url = env.get("GITHUB_SERVER_URL") or "https://github.com"
+        api_url = _url(env, "GITHUB_API_URL", "https://api.github.com")
+        server_url = _url(env, "GITHUB_SERVER_URL", "https://github.com")
         token = env.get("GITHUB_TOKEN", "").strip()
+        if re.fullmatch(r"[!-~]*", token) is None:
+            raise UsageError("GITHUB_TOKEN holds what no token can hold", todo="set it to the token alone, or unset it")
         http = Http(
             allow_private=allow_private,
             tokens={authority(api_url): token} if token else {},
@@ -166,3 +170,10 @@ class Upstreams:
             task.cancel()
         await asyncio.gather(*self._asked.values(), return_exceptions=True)
         await self.git.close()
+
+
+def _url(env: Mapping[str, str], name: str, otherwise: str) -> str:
+    url = env.get(name) or otherwise
+    if re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+(?:/[!-~]*)?", url) is None:
+        raise UsageError(f"{name} is {url[:100]!r}, which is no URL", todo=f"set it like {otherwise}, or unset it")
+    return url

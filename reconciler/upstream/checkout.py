@@ -20,6 +20,7 @@ from reconciler.upstream.patience import persist
 from reconciler.upstream.process import Ran
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
+_FETCH_SECONDS = 1200.0  # the sources of a large project over a slow line; a stalled one ends much earlier
 _DEPTH = 4  # submodules in submodules
 _REFUSED = re.compile(r"not our ref|unadvertised object|couldn't find remote ref|upload-pack: not our", re.IGNORECASE)
 
@@ -46,7 +47,7 @@ async def checkout(
         raise BuildError(f"{commit[:80]!r} is no commit in full", where=url)
     try:
         target = _prepared(target, url)
-        with tempfile.TemporaryDirectory(prefix="reconcile-git-") as folder:
+        with tempfile.TemporaryDirectory(prefix=".git-", dir=target.parent) as folder:
             epoch = await _Tree(git, Path(folder), submodules).fill(url, commit, ref, target, 0)
         await asyncio.to_thread(_check_links, target, url)
     except OSError as error:
@@ -104,6 +105,7 @@ class _Tree:
                 *("fetch", "--quiet", "--no-tags", "--depth=1", "--no-recurse-submodules", "--no-write-commit-graph"),
                 *("--", place, what),
                 git_dir=git_dir,
+                seconds=_FETCH_SECONDS,
             )
             if ran.status != 0 and not _REFUSED.search(ran.err):
                 raise classify(ran, place)

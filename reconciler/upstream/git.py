@@ -145,20 +145,24 @@ class Git:
         except ValueError as error:
             raise UpstreamError(f"redirects to no git repository: {error}", where=url) from None
 
-    async def on(self, url: str, *arguments: str, git_dir: str = "/nonexistent", cap: int = 64 * _MIB) -> Ran:
+    async def on(
+        self, url: str, *arguments: str, git_dir: str = "/nonexistent", cap: int = 64 * _MIB, seconds: float = 0
+    ) -> Ran:
         """How git ended when run with `arguments`, which may go to `url` and nowhere else (empty: nowhere at all).
 
-        Raises UpstreamError where the URL isn't allowed, Again where it can't be reached, ToolMissing without git.
+        `seconds` is its limit, where it isn't the patience's. Raises UpstreamError where the URL isn't allowed, Again
+        where it can't be reached, ToolMissing without git.
         """
         settings = await self._settings(url)
+        limit = seconds or self.http.patience.total
         command = [self.program, *(part for setting in settings for part in ("-c", setting)), *arguments]
         async with self._slots:
             try:
-                return await run(command, environment(git_dir), seconds=self.http.patience.total, cap=cap)
+                return await run(command, environment(git_dir), seconds=limit, cap=cap)
             except FileNotFoundError:
                 raise ToolMissing("git isn't there", todo="install git 2.37 or newer") from None
             except TooLong:
-                raise Again(f"git took longer than {self.http.patience.total:.0f} s", reached=True) from None
+                raise Again(f"git took longer than {limit:.0f} s", reached=True) from None
             except TooMuch:
                 raise UpstreamError(f"git said more than {cap:,} bytes", where=url) from None
             except OSError as error:

@@ -81,10 +81,10 @@ class GitHub:
         if tag not in known.tags and not known.complete:
             known.asked += 1
             url = f"{self._repository(source)}/releases/tags/{quote(tag, safe='')}"
-            answer, found = await self.http.json(url, accept=_ACCEPT, reduce=lambda one: _reduce([one]))
+            answer, found = await self.http.json(url, accept=_ACCEPT, reduce=lambda one: _reduce([one]), fits=_fits)
             if answer.status not in (200, 404):
                 raise _refused(answer, source)
-            _merge(known, {tag: None} if found is None else _checked(found, url))
+            _merge(known, {tag: None} if found is None else found)
         return known.tags.get(tag)
 
     async def _first(self, source: GitHubReleases, known: _Known) -> None:
@@ -106,10 +106,10 @@ class GitHub:
 
     async def _page(self, source: GitHubReleases, number: int) -> tuple[Answer, Mapping[str, str | None]]:
         url = f"{self._repository(source)}/releases?per_page={_PAGE}" + (f"&page={number}" if number > 1 else "")
-        answer, found = await self.http.json(url, accept=_ACCEPT, reduce=_reduce)
+        answer, found = await self.http.json(url, accept=_ACCEPT, reduce=_reduce, fits=_fits)
         if answer.status != 200:
             raise _refused(answer, source)
-        return answer, _checked(found, url)
+        return answer, found
 
     def _repository(self, source: GitHubReleases) -> str:
         return f"{self.api_url.rstrip('/')}/repos/{source.repository}"
@@ -138,11 +138,8 @@ def _merge(known: _Known, found: Mapping[str, str | None]) -> None:
     known.tags.update({tag: date for tag, date in found.items() if date is not None or tag not in known.tags})
 
 
-def _checked(found: Any, url: str) -> Mapping[str, str | None]:
-    # what a cache file holds is no more to be trusted than what the network said
-    if isinstance(found, dict) and all(isinstance(date, str | None) for date in found.values()):
-        return found
-    raise UpstreamError("the cached answer makes no sense", where=url, todo="delete the cache folder")
+def _fits(found: Any) -> bool:
+    return isinstance(found, dict) and all(isinstance(date, str | None) for date in found.values())
 
 
 def _refused(answer: Answer, source: GitHubReleases) -> UpstreamError:

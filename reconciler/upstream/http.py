@@ -176,16 +176,19 @@ class Http:
         return await persist(attempt, self.patience, self.clock, where=where or url, hint=hint)
 
     async def json(
-        self, url: str, *, accept: str = "application/json", reduce: Callable[[Any], Any], cap: int = 32 * _MIB
+        self, url: str, *, reduce: Callable[[Any], Any], fits: Callable[[Any], bool], accept: str = "application/json"
     ) -> tuple[Answer, Any]:
         """The answer, and `reduce` of its JSON (None unless it is 200), from the ETag cache where nothing changed.
 
         `reduce` gives back plain JSON with only what matters: that is what the cache keeps; it may raise ValueError.
+        `fits` says whether what the cache kept looks like it: a file on disk is no more to be trusted than the network.
         """
         key = (url, accept, "token" if self.tokens.get(authority(url)) else "")
         cached = self.etags.read(key) if self.etags is not None else None
+        if cached is not None and not fits(cached.value):
+            cached = None
         headers = {"accept": accept, **({"if-none-match": cached.etag} if cached is not None else {})}
-        answer = await self.ask(url, headers=headers, cap=cap)
+        answer = await self.ask(url, headers=headers)
         if answer.status == 304 and cached is not None:
             return Answer(200, {**answer.headers, "link": cached.link}, b"", answer.url), cached.value
         if answer.status != 200:

@@ -87,6 +87,14 @@ async def test_old_hosts_are_asked_by_ref(upstream: LocalUpstream, run: Upstream
         await run.checkout(url, first, tmp_path / "two", ref="v1")
 
 
+async def test_renamed_repository_is_fetched(upstream: LocalUpstream, run: Upstreams, tmp_path: Path) -> None:
+    """A repository that moved is fetched from where it is now."""
+    commit = upstream.repository("acme/hello").release("v1", {"f": "1"})
+    upstream.rename("acme/hello", "acme/moved")
+    await run.checkout(upstream.git_url("acme/hello"), commit, tmp_path / "source")
+    assert tree(tmp_path / "source") == {"f": "1"}
+
+
 async def test_submodules_only_where_asked(upstream: LocalUpstream, run: Upstreams, tmp_path: Path) -> None:
     """Submodules are left out, or filled at the very commit that the tree names."""
     inner = upstream.repository("acme/inner")

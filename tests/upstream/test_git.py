@@ -161,7 +161,34 @@ async def test_private_addresses_are_refused(url: str, time: Time) -> None:
     async with Upstreams.open({}, clock=time.clock) as run:
         with pytest.raises(UpstreamError, match=r"refused|https only"):
             await run.commits(url, ["v1"])
+        with pytest.raises(UpstreamError, match=r"refused|https only"):
+            await run.git._ls_remote(url, TAGS)
     assert time.slept == []
+
+
+async def test_git_itself_follows_no_redirect(upstream: LocalUpstream, run: Upstreams) -> None:
+    """Where git is redirected, each step is checked before git is sent there; a loop or a stranger is refused."""
+    commit = upstream.repository("acme/hello").release("v1", {"f": "1"})
+    upstream.rename("acme/hello", "acme/moved")
+    url = upstream.git_url("acme/hello")
+    assert await run.git._ls_remote(url, TAGS) == {"refs/tags/v1": commit}
+    for target in ("http://10.0.0.1/x", f"{upstream.url}/acme/none.git/info/refs?service=git-upload-pack"):
+        upstream.fail("acme/moved.git/info/refs", Reply(301, b"", {"location": target}), times=2)
+        with pytest.raises(UpstreamError, match=r"refused|redirects to no git repository"):
+            await run.git._ls_remote(upstream.git_url("acme/moved"), TAGS)
+
+
+async def test_git_itself_tries_again(upstream: LocalUpstream, run: Upstreams, time: Time) -> None:
+    """Passing trouble is waited out for git too, a definite answer isn't; unknown names end after a few attempts."""
+    commit = upstream.repository("acme/hello").release("v1", {"f": "1"})
+    upstream.fail("info/refs", Reply(503), times=2)
+    assert await run.git._ls_remote(upstream.git_url("acme/hello"), TAGS) == {"refs/tags/v1": commit}
+    assert len(time.slept) == 2
+    with pytest.raises(UpstreamError, match="isn't there or isn't public"):
+        await run.git._ls_remote(upstream.git_url("acme/none"), TAGS)
+    assert len(time.slept) == 2
+    with pytest.raises(UpstreamError, match="can't be reached"):
+        await run.git._ls_remote("https://no-such-host.invalid/x.git", TAGS)
 
 
 @pytest.mark.parametrize("url", ["ext::sh -c id", "file:///etc/x", "/etc/x", "--upload-pack=id", "ssh://host/x"])

@@ -1,15 +1,17 @@
 """Releases on GitHub: right whatever the API's order, and cheap."""
 
+import json
 from pathlib import Path
 
 import httpx
 import pytest
 
-from reconciler.errors import UpstreamError
+from reconciler.errors import UpstreamError, UsageError
+from reconciler.local import upstream_api
 from reconciler.local.upstream import LocalUpstream, Reply
 from reconciler.model.release import Release
 from reconciler.model.upstream import Filter, GitHubReleases
-from reconciler.upstream import Upstreams
+from reconciler.upstream import Upstreams, github
 from tests.upstream.conftest import DATA, Time
 
 HELLO = GitHubReleases("acme/hello")
@@ -82,6 +84,20 @@ async def test_many_plain_tags_cost_at_most_twice_all_pages(upstream: LocalUpstr
     assert len(api(upstream)) <= 2 * 4
 
 
+async def test_releases_past_the_served_results_are_found(
+    upstream: LocalUpstream, run: Upstreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GitHub lists only the newest 10,000 (here 200): what lies beyond is asked for by tag, and plain tags stay out."""
+    monkeypatch.setattr(upstream_api, "_SERVED", 200)
+    monkeypatch.setattr(github, "_LAST_PAGE", 2)
+    hello = upstream.repository("acme/hello")
+    hello.tags([(f"v9.0.{n}", f"2010-01-{1 + n:02}T00:00:00Z") for n in range(5)])
+    hello.tags([f"v8.0.{n}" for n in range(5)], published=False)
+    hello.tags([(f"v1.{n}.0", f"2024-01-01T{n // 60:02}:{n % 60:02}:00Z") for n in range(300)])
+    found = await run.releases(HELLO, Filter(), enough=7)
+    assert versions(found) == ["9.0.4", "9.0.3", "9.0.2", "9.0.1", "9.0.0", "1.299.0", "1.298.0"]
+
+
 async def test_asking_again_costs_only_what_is_new(upstream: LocalUpstream, run: Upstreams) -> None:
     """A window that must reach further back asks nothing twice; `enough` may look at the releases themselves."""
     hello = upstream.repository("acme/hello")
@@ -135,12 +151,14 @@ async def test_ruined_cache_only_costs_requests(upstream: LocalUpstream, tmp_pat
     """Whatever stands in the cache folder, the answer is right."""
     upstream.repository("acme/hello").tags(["v1.0.0"])
     cache = tmp_path / "etags"
-    for ruin in (b"", b"[]", b'{"key": 1}', b"\xff"):
+    for ruin in (None, b"", b"[]", b'{"key": 1}', b"\xff", {"value": 1}, {"value": {"v1.0.0": 1}}, {"etag": "a\r\nb"}):
         for file in cache.glob("*.json"):
-            file.write_bytes(ruin)
+            file.write_bytes(
+                ruin if isinstance(ruin, bytes) else json.dumps(json.loads(file.read_text()) | (ruin or {})).encode()
+            )
         async with Upstreams.open(upstream.env, allow_private=True, cache=cache, clock=time.clock) as run:
             assert versions(await run.releases(HELLO, Filter(), enough=1)) == ["1.0.0"]
-    assert [asked.status for asked in upstream.asked("/api/v3/")] == [200] * 4
+    assert [asked.status for asked in upstream.asked("/api/v3/")] == [200] * 8
 
 
 async def test_token_goes_to_the_api_alone(upstream: LocalUpstream, time: Time) -> None:
@@ -154,6 +172,18 @@ async def test_token_goes_to_the_api_alone(upstream: LocalUpstream, time: Time) 
     assert {a.headers.get("authorization") for a in upstream.asked("/api/v3/")} == {"Bearer local-token"}
     assert all("authorization" not in a.headers for a in upstream.asked("hello.git|/files/x"))
     assert len(upstream.asked("hello.git|/files/x")) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("GITHUB_API_URL", "api"), ("GITHUB_SERVER_URL", "https://a b"), ("GITHUB_TOKEN", "a\nb"), ("GITHUB_TOKEN", "é")],
+)
+async def test_nonsense_in_the_environment_is_told(name: str, value: str) -> None:
+    """An environment that can't be meant is told before anything is asked; a token isn't shown."""
+    with pytest.raises(UsageError, match=name) as caught:
+        async with Upstreams.open({name: value}):
+            pass
+    assert name != "GITHUB_TOKEN" or value not in str(caught.value)
 
 
 async def test_primary_rate_limit_waits_or_says_until_when(upstream: LocalUpstream, run: Upstreams, time: Time) -> None:

@@ -1,6 +1,7 @@
 """Tags on any GitLab: all pages, each tag once."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,21 @@ async def test_all_pages_are_read(upstream: LocalUpstream, run: Upstreams) -> No
     assert len(found) == 254
     assert await run.releases(GitLabTags(upstream.host, NAME), Filter(), enough=1) == ()
     assert len(upstream.asked("/api/v4/")) == 3
+
+
+async def test_warm_run_reads_what_was_kept(upstream: LocalUpstream, tmp_path: Path, time: Time) -> None:
+    """A second run with a cache is answered 304, and what was kept is checked before it is believed."""
+    upstream.repository(NAME).tags([f"v1.{n}.0" for n in range(120)])
+    cache = tmp_path / "etags"
+    for _ in range(2):
+        async with Upstreams.open({}, allow_private=True, cache=cache, clock=time.clock) as run:
+            found = await run.releases(GitLabTags(upstream.host, NAME), Filter(), enough=200)
+        assert len(found) == 120
+        async with Upstreams.open({}, allow_private=True, cache=cache, clock=time.clock) as run:
+            assert await run.releases(GitLabTags(upstream.host, NAME), Filter(), enough=200) == found
+        for file in cache.glob("*.json"):
+            file.write_text(json.dumps(json.loads(file.read_text()) | {"value": [["v9.0.0", "-x", ""]]}))
+    assert [asked.status for asked in upstream.asked("/api/v4/")] == [200, 200, 304, 304, 200, 200, 304, 304]
 
 
 async def test_git_url_of_a_project(upstream: LocalUpstream, run: Upstreams) -> None:
