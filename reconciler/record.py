@@ -38,13 +38,14 @@ def _adapter() -> TypeAdapter[Record]:
 def _sorted(value: Any) -> Any:
     """`value` without empty fields: a new optional field changes no file that doesn't use it."""
     if isinstance(value, dict):
-        return {key: _sorted(item) for key, item in value.items() if item not in (None, "", [], {})}
+        return {key: _sorted(item) for key, item in value.items() if item not in (None, [], {})}
     return [_sorted(item) for item in value] if isinstance(value, list) else value
 
 
 def dump(record: Record) -> bytes:
     """The record as JSON, sorted and indented, so that git shows what changed and nothing else."""
-    content = {"format_version": FORMAT_VERSION, **_sorted(_adapter().dump_python(record, mode="json"))}
+    dumped = _adapter().dump_python(record, mode="json", exclude_defaults=True)
+    content = {"format_version": FORMAT_VERSION, **_sorted(dumped)}
     return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 

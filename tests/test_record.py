@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import RecordError
+from reconciler.model.evidence import Kind, Proven
 from reconciler.model.record import Failure, ImageRecord, Record, RecordedPointer, Replaced
 from reconciler.record import Records, dump, parse
 from tests.support.nouns import ARM64, HELLO, NOW, digest, present, recorded, wanted
@@ -36,6 +37,14 @@ def test_comes_back_as_it_was() -> None:
     """Whatever is written is read back equal."""
     assert parse(dump(FULL)) == FULL
     assert dump(parse(dump(FULL))) == dump(FULL)
+
+
+def test_what_is_empty_but_needed_comes_back() -> None:
+    """A tag built from a folder has no commit, and a key's proof no time: both are read back as they were."""
+    proof = Proven("key", "", digest("bundle"))
+    tag = recorded(present(OF), OF, commit="", ref="", proofs={Kind.SIGNATURE: proof})
+    record = Record("hello", {str(HELLO): ImageRecord(tags={"1.2.0": tag})})
+    assert parse(dump(record)) == record
 
 
 def test_is_sorted_and_says_nothing_empty() -> None:
