@@ -141,6 +141,13 @@ def _apply_flags(parser: argparse.ArgumentParser) -> None:
 
 def _tools(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--builder", default="", metavar="NAME", help="the builder of buildx to use")
+    parser.add_argument(
+        "--build-flag",
+        action="append",
+        default=[],
+        metavar="FLAG",
+        help="pass it to every build: --build-flag=--network=host",
+    )
 
 
 def _verify_flags(parser: argparse.ArgumentParser) -> None:

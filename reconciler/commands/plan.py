@@ -6,11 +6,11 @@ import asyncio
 from pathlib import Path
 
 from reconciler.commands import Printed, Settings
+from reconciler.commands.output import written
 from reconciler.commands.session import session
 from reconciler.errors import ReconcileError
 from reconciler.plan import saved
 from reconciler.plan.plan import Plan
-from reconciler.record import replace_file
 from reconciler.report import markdown, text
 
 CHANGES = 2
@@ -23,16 +23,16 @@ def run(settings: Settings, *, format: str, output: Path | None, detailed_exitco
     except ReconcileError as error:
         if format == "json":
             # whoever reads the JSON learns from it that there is no plan, and why
-            printed = _written(saved.dump(None, error), output, error.exit_code)
+            printed = written(saved.dump(None, error), output, error.exit_code)
             settings.say(f"reconcile: {error}")
             return printed
         raise
-    return _written(render(plan, format, colour=settings.colour), output, _status(plan, detailed_exitcode))
+    return written(render(plan, format, colour=settings.colour), output, _status(plan, detailed_exitcode))
 
 
 async def _plan(settings: Settings) -> Plan:
     async with session(settings) as run:
-        return await run.plan()
+        return run.plan_of(await run.views())
 
 
 def render(plan: Plan, format: str, *, colour: bool = False) -> str:  # noqa: A002
@@ -50,15 +50,3 @@ def _status(plan: Plan, detailed: bool) -> int:
     if not plan.complete:
         return 1
     return CHANGES if detailed and plan.changes else 0
-
-
-def _written(content: str, output: Path | None, status: int) -> Printed:
-    if output is None:
-        return Printed(content, status)
-    try:
-        replace_file(output, content.encode())
-    except OSError as error:
-        raise ReconcileError(
-            f"it can't be written: {error.strerror}", where=str(output), todo="name a file in a folder that is there"
-        ) from None
-    return Printed("", status)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ from reconciler.desired.schema.app import App
 from reconciler.desired.state import Desired
 from reconciler.evidence.judge import Judge
 from reconciler.observe import Observer, Trust
-from reconciler.plan.make import make
+from reconciler.plan.make import View, make
 from reconciler.plan.plan import Plan
 from reconciler.record import Records
 from reconciler.registry.client import Registry
@@ -34,6 +34,7 @@ class Session:
     desired: Desired
     apps: tuple[App, ...]
     records: Records
+    credentials: Credentials
     registry: Registry
     judge: Judge
     upstreams: Upstreams
@@ -42,10 +43,13 @@ class Session:
         """Looks at the registry, believing records as far as the settings say."""
         return Observer(self.registry, self.judge, trust or Trust(fresh=self.settings.fresh))
 
-    async def plan(self, trust: Trust | None = None) -> Plan:
-        """The plan for the apps of this run."""
+    async def views(self, trust: Trust | None = None) -> list[View]:
+        """What is wanted and what is there, for the apps of this run."""
         survey = Survey(self.desired, self.upstreams, self.observer(trust), self.records)
-        views = await survey.views(self.apps)
+        return await survey.views(self.apps)
+
+    def plan_of(self, views: Iterable[View]) -> Plan:
+        """The plan that follows."""
         return make(
             views,
             policy=self.desired.signing.policy.hash,
@@ -72,8 +76,9 @@ async def session(settings: Settings) -> AsyncIterator[Session]:
     apps = chosen(settings, desired)
     host = desired.mirror.registry
     insecure = frozenset({host}) if desired.mirror.plain_http else frozenset[str]()
+    credentials = Credentials.load(settings.env, mirror=host)
     registry = Registry(
-        Credentials.load(settings.env, mirror=host),
+        credentials,
         concurrency=settings.concurrency,
         insecure=insecure,
         allow_private=settings.allow_private,
@@ -88,7 +93,7 @@ async def session(settings: Settings) -> AsyncIterator[Session]:
         ) as upstreams,
     ):
         records = Records(settings.state)
-        yield Session(settings, desired, apps, records, registry, Judge(desired.signing.policy), upstreams)
+        yield Session(settings, desired, apps, records, credentials, registry, Judge(desired.signing.policy), upstreams)
 
 
 def cache_folder(settings: Settings) -> Path | None:

@@ -1,0 +1,234 @@
+"""`reconcile apply`: plan, check that it may and can be done, do it, write down what became of it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from reconciler.apply.buildx import BuildOptions
+from reconciler.apply.proofs import Origin
+from reconciler.apply.remember import remember
+from reconciler.apply.results import Outcome
+from reconciler.apply.run import Options
+from reconciler.apply.run import apply as make_it_so
+from reconciler.apply.source import Fetch
+from reconciler.commands import Printed, Settings
+from reconciler.commands.output import written
+from reconciler.commands.session import RECHECK, Session, session, timestamp
+from reconciler.errors import Interrupted, PlanMismatch, ReconcileError
+from reconciler.model.evidence import Kind
+from reconciler.model.recipe import GitSource
+from reconciler.observe import Trust
+from reconciler.plan import guards, saved
+from reconciler.plan.changes import MovePointer
+from reconciler.plan.plan import Plan
+from reconciler.report import outcome as report
+from reconciler.report import text
+from reconciler.report.progress import progress
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What only apply takes; see `reconcile apply --help`."""
+
+    plan: Path | None = None
+    expect_plan: str | None = None
+    format: str = "text"
+    output: Path | None = None
+    builder: str = ""
+    build_flags: tuple[str, ...] = ()
+    jobs: int = 2
+    max_builds: int | None = None
+    allow_lost: int | None = None
+    allow_replaced: int | None = None
+    key: str = ""
+    token: Path | None = None
+    logs: Path | None = None
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Self:
+        """The flags as argparse read them."""
+        return cls(
+            plan=options.plan,
+            expect_plan=options.expect_plan,
+            format=options.format,
+            output=options.output,
+            builder=options.builder,
+            build_flags=tuple(options.build_flag),
+            jobs=options.jobs,
+            max_builds=options.max_builds,
+            allow_lost=options.allow_lost,
+            allow_replaced=options.allow_replaced,
+            key=options.key or "",
+            token=options.identity_token,
+            logs=options.logs,
+        )
+
+
+def run(settings: Settings, flags: Flags) -> Printed:
+    """Applies, and reports in the format asked for, also on failure."""
+    try:
+        plan, outcome = asyncio.run(_apply(settings, flags))
+    except ReconcileError as error:
+        if flags.format == "json":
+            settings.say(f"reconcile: {error}")
+            content = report.as_json(None, None, error, error.exit_code)
+            return written(content, flags.output, error.exit_code)
+        raise
+    status = outcome.exit_code
+    match flags.format:
+        case "json":
+            content = report.as_json(plan, outcome, status=status)
+        case "markdown":
+            content = report.as_markdown(plan, outcome)
+        case _:
+            content = report.text(plan, outcome)
+    return written(content, flags.output, status)
+
+
+async def _apply(settings: Settings, flags: Flags) -> tuple[Plan, Outcome]:
+    async with session(settings) as run:
+        plan = _saved(run, flags.plan) if flags.plan else await _fresh(run)
+        if flags.expect_plan is not None:
+            guards.expect(plan, flags.expect_plan)
+        guards.trip(plan.tally, allow_lost=flags.allow_lost, allow_replaced=flags.allow_replaced)
+        settings.say(text.render(plan, colour=False).rstrip())
+        if not plan.changes:
+            return plan, Outcome((), complete=plan.complete)
+        with _stopped_by_signals(settings) as stop:
+            terminal = sys.stderr.isatty() and settings.env.get("CI", "") in ("", "false")
+            with progress(len(plan.changes), settings.say, terminal=terminal) as shown:
+                outcome = await make_it_so(
+                    plan,
+                    registry=run.registry,
+                    judge=run.judge,
+                    records=run.records,
+                    signing=run.desired.signing,
+                    fetch=_fetch(run),
+                    options=await _options(run, plan, flags),
+                    progress=shown,
+                    stop=stop,
+                )
+        return plan, outcome
+
+
+async def _fresh(run: Session) -> Plan:
+    """Today's plan; what it saw as wanted is remembered, so that the next one is warm."""
+    trust = Trust(fresh=run.settings.fresh, checked_since=timestamp(RECHECK))
+    views = await run.views(trust)
+    plan = run.plan_of(views)
+    remember(views, run.records, run.judge.policy.hash, datetime.now(UTC))
+    return plan
+
+
+def _saved(run: Session, path: Path) -> Plan:
+    """The plan in a file; PlanMismatch where it isn't one of this desired state's."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(saved.MAX_BYTES + 1)
+    except OSError as error:
+        raise PlanMismatch(f"the plan can't be read: {error.strerror}", where=str(path)) from None
+    plan = saved.load(data, str(path))
+    todo = "make a new plan with `reconcile plan --format json --output FILE`"
+    if plan.policy != run.desired.signing.policy.hash:
+        raise PlanMismatch("the signing policy changed since the plan was made", where=str(path), todo=todo)
+    for change in plan.changes:
+        image = run.desired.repository(change.image)
+        known = any(change.app == app.app and change.image in app.images for app in run.desired.apps)
+        if change.target.repository != image or not known:
+            raise PlanMismatch(
+                f"the plan changes {change.target}, which the desired state knows nothing of",
+                where=str(path),
+                todo=todo,
+            )
+    return plan
+
+
+def _fetch(run: Session) -> Fetch:
+    async def fetch(source: GitSource, target: Path) -> int:
+        tree = await run.upstreams.checkout(
+            source.url, source.commit, target, ref=source.ref, submodules=source.submodules
+        )
+        return tree.epoch
+
+    return fetch
+
+
+async def _options(run: Session, plan: Plan, flags: Flags) -> Options:
+    settings = run.settings
+    host = run.desired.mirror.registry
+    credential = await asyncio.to_thread(run.credentials.for_host, host)
+    needs_sbom = any(
+        not isinstance(change, MovePointer) and Kind.SBOM in change.wanted.evidence for change in plan.changes
+    )
+    return Options(
+        desired=settings.desired,
+        logs=flags.logs or Path(tempfile.gettempdir(), f"reconcile-logs-{os.getuid()}"),
+        jobs=flags.jobs,
+        max_builds=flags.max_builds,
+        build=BuildOptions(
+            builder=flags.builder,
+            sbom=run.desired.mirror.sbom_generator if needs_sbom else "",
+            flags=flags.build_flags,
+        ),
+        key=flags.key,
+        token=flags.token.absolute() if flags.token else None,
+        origin=Origin(run.desired.mirror.source, _revision(settings)),
+        credential=credential,
+        secrets=tuple(run.credentials.secrets()),
+        plain_http=run.desired.mirror.plain_http,
+        environ=dict(settings.env),
+        docker=settings.env.get("RECONCILE_DOCKER", "docker"),
+        cosign=settings.env.get("RECONCILE_COSIGN", "cosign"),
+    )
+
+
+def _revision(settings: Settings) -> str:
+    """The commit of the desired state; empty where that isn't in git."""
+    if sha := settings.env.get("GITHUB_SHA"):
+        return sha
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(settings.desired), "rev-parse", "HEAD"],
+            capture_output=True,
+            timeout=30,
+            check=False,
+            text=True,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+@contextmanager
+def _stopped_by_signals(settings: Settings) -> Iterator[asyncio.Event]:
+    """An event that the first SIGINT or SIGTERM sets; the second ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def handle(name: str) -> None:
+        if stop.is_set():
+            # what runs dies with this process, and the next run clears what it left
+            os._exit(Interrupted.exit_code)
+        settings.say(f"{name}: no new change starts; once more stops at once")
+        stop.set()
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for one in signals:
+        loop.add_signal_handler(one, handle, one.name)
+    try:
+        yield stop
+    finally:
+        for one in signals:
+            loop.remove_signal_handler(one)
