@@ -102,8 +102,8 @@ class Cosign:
         if match is None:
             # distributions build it without a version: then what it can do counts
             help_text = await self._run(["sign", "--help"], "cosign sign --help", capture=True)
-            # 2.x shows the flags that 3 hides as deprecated
-            if b"--signing-config" in help_text and b"--tlog-upload" not in help_text:
+            # 3 made this the default, 2.6 had it off, and older ones don't know it (protocols 3.16)
+            if b"--use-signing-config=true" in help_text:
                 return
             raise ToolMissing(f"cosign says no version ({found[:40]!r}) and isn't 3.1 or newer", todo=_INSTALL)
         if (int(match[1]), int(match[2])) < LEAST:
