@@ -479,6 +479,16 @@ def test_it_stops_listening_and_clears_up() -> None:
         httpx.get(f"{url}/api/v1/log")
 
 
+def test_where_it_cant_write_it_stops_and_says_so(tmp_path: Path) -> None:
+    """A folder in which trust can't be written: one error of our own tree, and nothing is left listening."""
+    (tmp_path / "trusted_root.json" / "full").mkdir(parents=True)
+    sigstore = LocalSigstore(tmp_path)
+    with pytest.raises(EvidenceError, match=r"trusted_root\.json: can't be written"), sigstore:
+        raise AssertionError("it serves a trust that nobody can read")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{sigstore.url}/api/v1/log")
+
+
 def test_where_it_cant_listen_it_says_so() -> None:
     """An address that isn't this machine's (RFC 5737) is an error of our own tree, not an OSError."""
     with pytest.raises(EvidenceError, match="can't start"), LocalSigstore(host="192.0.2.1"):

@@ -78,17 +78,15 @@ class LocalSigstore:
         """
         self._tokens += 1
         path = self.folder / f"token-{self._tokens}.jwt"
-        path.touch(mode=0o600)
-        path.write_text(self.core.token(identity, issuer, github_claims))
+        _write(path, self.core.token(identity, issuer, github_claims))
         return path
 
     def key_pair(self, password: str = "", name: str = "cosign") -> tuple[Key, Path, Path]:
         """A new key, and its files for cosign: private (sealed with `password`) and public."""
         key = Key.generate()
         private, public = self.folder / f"{name}.key", self.folder / f"{name}.pub"
-        private.touch(mode=0o600)
-        private.write_text(key.cosign_pem(password))
-        public.write_text(key.public_pem)
+        _write(private, key.cosign_pem(password))
+        _write(public, key.public_pem)
         return key, private, public
 
     def __enter__(self) -> Self:
@@ -98,7 +96,7 @@ class LocalSigstore:
         try:
             self.url, self._stop = listening.result(_PATIENCE)
             self._write_trust()
-        except OSError as error:
+        except (OSError, EvidenceError) as error:
             self.__exit__(None, None, None)
             raise EvidenceError(f"the local Sigstore can't start: {error}", where=self._host) from error
         return self
@@ -140,7 +138,17 @@ class LocalSigstore:
             (self.signing_config, self.core.signing_config(self.url)),
             (self.key_signing_config, no_services()),
         ):
-            path.write_text(json.dumps(document, indent=1))
+            _write(path, json.dumps(document, indent=1))
         pems = ("".join(self.core.authority.chain.pem), self.core.log.key.public_pem, self.core.ct_key.public_pem)
         for name, pem in zip(self.environment.values(), pems, strict=True):
-            Path(name).write_text(pem)
+            _write(Path(name), pem)
+
+
+def _write(path: Path, text: str) -> None:
+    """A new file that only its owner can read; EvidenceError where it can't be written."""
+    try:
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(text)
+    except OSError as error:
+        raise EvidenceError(f"can't be written: {error.strerror}", where=str(path)) from error
