@@ -72,7 +72,8 @@ def test_numbers_compare_as_numbers(a: list[int], b: list[int]) -> None:
 def test_order_is_total(texts: list[str]) -> None:
     """Sorting is the same from any start, and equal means the same text."""
     versions = [Version.parse(text) for text in texts]
-    assert sorted(versions) == sorted(versions[::-1])
+    backwards = versions[::-1]
+    assert sorted(versions) == sorted(backwards)
     assert all((a == b) == (str(a) == str(b)) for a in versions for b in versions)
 
 
