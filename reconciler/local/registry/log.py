@@ -78,6 +78,11 @@ class Log:
         """The highest number of requests that were in flight at once."""
         return self._most
 
+    @property
+    def in_flight(self) -> int:
+        """How many are in flight now."""
+        return len(self._in_flight)
+
     def __iter__(self) -> Iterator[Seen]:
         with self._lock:
             return iter(sorted(self._seen, key=lambda seen: seen.number))
