@@ -157,8 +157,7 @@ class Pusher:
 
     def fallback(self, digest: Digest, entries: Iterable[Mapping[str, Any]]) -> Child:
         """Write the fallback index."""
-        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": list(entries)}
-        return self.manifest(index, digest.fallback_tag)
+        return self.manifest(index_of(entries), digest.fallback_tag)
 
     def legacy(self, digest: Digest, ending: str, layers: Sequence[Layer]) -> Child:
         """Write a `.sig` or `.att` tag, as cosign 2 does."""
@@ -177,6 +176,10 @@ class Pusher:
             ],
         }
         return self.manifest(content, digest.fallback_tag + ending)
+
+
+def index_of(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"schemaVersion": 2, "mediaType": INDEX, "manifests": list(entries)}
 
 
 def described(child: Child) -> dict[str, Any]:

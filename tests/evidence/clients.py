@@ -9,4 +9,4 @@ from reconciler.registry.wire import Timeouts
 
 def client(host: str) -> Registry:
     """A client that may speak to `host` on this machine and asks once."""
-    return Registry(Credentials(), trusted=frozenset({host}), timeouts=Timeouts(attempts=1, dial_attempts=1))
+    return Registry(Credentials(), trusted=frozenset({host}), timeouts=Timeouts(attempts=1))
