@@ -14,6 +14,7 @@ from reconciler.errors import Conflict, Denied, Malformed, RateLimited, Registry
 MANIFEST_ABSENT = frozenset({"MANIFEST_UNKNOWN", "NAME_UNKNOWN"})
 BLOB_ABSENT = frozenset({"BLOB_UNKNOWN", "NAME_UNKNOWN"})
 REPOSITORY_ABSENT = frozenset({"NAME_UNKNOWN"})
+_UNKNOWN = MANIFEST_ABSENT | BLOB_ABSENT | {"MANIFEST_BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN"}
 
 MAX_ERROR_BODY = 64 * 1024
 _RATE_WORDS = ("rate limit", "toomanyrequests", "too many requests", "retry-after")
@@ -59,15 +60,16 @@ def _faults(errors: list[object]) -> Iterator[Fault]:
 def is_absence(answer: Answer, codes: Collection[str]) -> bool:
     """Whether this answer to a GET means "definitely not there" (rule 1): 404 with one of `codes`, and nothing else.
 
-    Malformed where it speaks of the Accept header: then it is there, and the mistake is ours (protocols 2.9).
+    A 404 that speaks of the Accept header is none.
     """
     if answer.status != 404 or answer.elsewhere:
         return False
     found = faults(answer.body)
-    return bool(found) and all(f.code in codes and not _ours(f) for f in found)
+    return bool(found) and all(f.code in codes and not is_ours(f) for f in found)
 
 
-def _ours(fault: Fault) -> bool:
+def is_ours(fault: Fault) -> bool:
+    """Whether it speaks of our Accept header: then something is there, and the mistake is ours (protocols 2.9)."""
     return "accept header" in fault.message.lower()
 
 
@@ -80,8 +82,13 @@ def is_rate_limit(answer: Answer) -> bool:
 
 
 def is_passing(answer: Answer) -> bool:
-    """Whether the same request may well be answered otherwise a little later."""
-    return answer.status in net.RETRYABLE or is_rate_limit(answer)
+    """Whether the same request may well be answered otherwise a little later.
+
+    A manifest whose blobs were just uploaded and aren't known yet is such a case, too (GHCR, protocols 2.19).
+    """
+    if answer.status in net.RETRYABLE or is_rate_limit(answer):
+        return True
+    return answer.status in (400, 404) and any(f.code == "MANIFEST_BLOB_UNKNOWN" for f in faults(answer.body))
 
 
 def said(answer: Answer) -> str:
@@ -110,11 +117,11 @@ def refusal(answer: Answer, where: str, *, host: str) -> RegistryError:
     if status in (401, 403):
         todo = f"log in with a user who may: docker login {host}"
         return Denied(what, where=where, todo=todo, status=status)
-    if status == 404 and any(map(_ours, faults(answer.body))):
+    if status == 404 and any(map(is_ours, faults(answer.body))):
         return Malformed(
             what, where=where, todo="it is there, in a form that reconcile doesn't ask for: report this", status=status
         )
-    if status == 404:
+    if status == 404 and not any(f.code in _UNKNOWN for f in faults(answer.body)):
         what = f"{host} answers 404 without saying that it doesn't know it" + (f" ({text})" if text else "")
         return Malformed(what, where=where, todo="check the registry's name in mirror.yaml", status=status)
     if status == 412:

@@ -20,7 +20,8 @@ import httpx
 
 from reconciler import net
 from reconciler.errors import Denied, Malformed
-from reconciler.registry import parsing
+from reconciler.registry import answers, parsing
+from reconciler.registry.answers import Answer
 from reconciler.registry.credential import Credential, Use, is_bearer
 from reconciler.registry.headers import Challenge
 
@@ -68,10 +69,11 @@ def authority(url: httpx.URL) -> str:
     return url.netloc.decode("ascii").rpartition("@")[2].lower()
 
 
-def check_realm(realm: str, registry: str, *, plain: bool, where: str) -> httpx.URL:
+def check_realm(realm: str, origin: str, *, plain: bool, where: str) -> httpx.URL:
     """The realm's URL; Malformed where it is none, carries a user, or isn't https.
 
-    `plain` says that the registry itself is spoken to by http: then its own host may be so too, and loopback.
+    `origin` is the authority of the registry's API; `plain` says that it is spoken to by http: then its own host may
+    be so too, and loopback.
     """
     try:
         url = httpx.URL(realm)
@@ -79,21 +81,26 @@ def check_realm(realm: str, registry: str, *, plain: bool, where: str) -> httpx.
         url = httpx.URL("")
     if not url.host or url.userinfo or url.scheme not in ("http", "https") or url.fragment:
         raise Malformed("it names no token service that can be asked", where=where)
-    if url.scheme == "http" and not (plain and (authority(url) == registry or _both_here(url, registry))):
+    if url.scheme == "http" and not (plain and (authority(url) == origin or _both_here(url, origin))):
         raise Malformed(f"its token service {authority(url)[:80]} isn't https", where=where)
     return url
 
 
-def may_have(credential: Credential, url: httpx.URL, registry: str, realms: Mapping[str, frozenset[str]]) -> bool:
-    """Whether the credential of `registry` may be sent to the realm `url` (the module's docstring says when)."""
+def may_have(
+    credential: Credential, url: httpx.URL, registry: str, origin: str, realms: Mapping[str, frozenset[str]]
+) -> bool:
+    """Whether the credential of `registry` may be sent to the realm `url` (the module's docstring says when).
+
+    `origin` is the authority of the registry's API: another one than its name for Docker Hub alone.
+    """
     host = authority(url)
     named = WELL_KNOWN.get(registry, frozenset()) | realms.get(registry, frozenset())
-    return credential.use is not Use.BEARER and (host == registry or host in named or _both_here(url, registry))
+    return credential.use is not Use.BEARER and (host in {registry, origin} | named or _both_here(url, origin))
 
 
-def _both_here(url: httpx.URL, registry: str) -> bool:
+def _both_here(url: httpx.URL, origin: str) -> bool:
     """Whether realm and registry are both on this machine: one token server may serve several ports."""
-    return net.is_loopback(url.host) and net.is_loopback(httpx.URL(f"http://{registry}").host)
+    return net.is_loopback(url.host) and net.is_loopback(httpx.URL(f"http://{origin}").host)
 
 
 def obtain(url: httpx.URL, service: str, scopes: Sequence[str], credential: Credential | None, where: str) -> Flow:
@@ -122,7 +129,9 @@ def _token(response: httpx.Response, credential: Credential | None, where: str) 
     status = response.status_code
     if status in (401, 403):
         who = f"the credential from {credential.source or 'docker login'}" if credential else "anonymous access"
-        raise Denied(f"its token service refuses {who} ({status})", where=where, status=status)
+        text = answers.said(Answer(status, response.headers, response.content))
+        why = f"{status}: {text}" if text else str(status)
+        raise Denied(f"its token service refuses {who} ({why})", where=where, status=status)
     if status != 200:
         raise Malformed(f"its token service answers {status}", where=where, status=status)
     value = parsing.load_object(response.content, f"{where}: its token service")

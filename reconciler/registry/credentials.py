@@ -125,13 +125,15 @@ def _file(path: Path) -> DockerConfig:
         return DockerConfig()
     except (OSError, ValueError) as error:
         return DockerConfig(notes=(f"{path} can't be read ({type(error).__name__}); no credentials come from it",))
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return DockerConfig(notes=(f"{path} is no file; no credentials come from it",))
-        try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(dockerconfig.MAX_BYTES + 1)
-        except OSError as error:
-            return DockerConfig(notes=(f"{path} can't be read ({type(error).__name__}); no credentials come from it",))
+    except OSError as error:
+        return DockerConfig(notes=(f"{path} can't be read ({type(error).__name__}); no credentials come from it",))
+    finally:
+        os.close(descriptor)
     if len(data) > dockerconfig.MAX_BYTES:
         return DockerConfig(notes=(f"{path} is over 1 MiB; no credentials come from it",))
     return dockerconfig.read(data, str(path))

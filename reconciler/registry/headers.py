@@ -14,7 +14,7 @@ _TOKEN68 = re.compile(r"[ \t]+([A-Za-z0-9._~+/-]+=*)[ \t]*(?=,|$)", re.ASCII)
 _COMMAS = re.compile(r"[ \t]*,[ \t,]*")
 # possessive: a hostile header must not make it backtrack
 _LINK = re.compile(r'[ \t]*+<([^<>\x00-\x20\x7f]*+)>[ \t]*+((?:;(?:[^,"]++|"[^"]*+")*+)?)(?:,|$)')
-_NEXT = re.compile(r';[ \t]*rel[ \t]*=[ \t]*(?:next\b|"(?:[^"]*[ \t])?next(?:[ \t][^"]*)?")', re.IGNORECASE)
+_NEXT = re.compile(r';[ \t]*rel[ \t]*=[ \t]*(?:next(?![^\s;])|"(?:[^"]*[ \t])?next(?:[ \t][^"]*)?")', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

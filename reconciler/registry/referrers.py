@@ -56,14 +56,14 @@ def has_no_api(answer: Answer) -> bool | None:
     """Whether this answer to a referrers request says that the host doesn't have the API; None where it may mean so.
 
     A host with the API never answers 404 (distribution-spec): one that does with MANIFEST_UNKNOWN, as GHCR (protocols
-    2.14), or UNSUPPORTED, has none. NAME_UNKNOWN speaks of the repository alone. A 404 without any code is what an
-    unknown path gets, but also what a broken proxy says: it counts only if it is said again.
+    2.14), has none. NAME_UNKNOWN speaks of the repository alone. UNSUPPORTED, and the 404 without any code that an
+    unknown path gets, may also be a slip of something in between: they count only if they are said again.
     """
-    if answer.elsewhere or answer.status not in (400, 404, 405, 501):
+    if answer.elsewhere or answer.status not in (404, 405, 501):
         return False
-    codes = {fault.code for fault in answers.faults(answer.body)}
-    if codes:
-        return codes <= {"MANIFEST_UNKNOWN", "UNSUPPORTED", "NOT_FOUND"} and (
-            answer.status != 400 or codes == {"UNSUPPORTED"}
-        )
-    return None if answer.status != 400 else False
+    found = answers.faults(answer.body)
+    if not found:
+        return None
+    if any(answers.is_ours(fault) or fault.code not in ("MANIFEST_UNKNOWN", "UNSUPPORTED") for fault in found):
+        return False
+    return True if all(fault.code == "MANIFEST_UNKNOWN" for fault in found) else None

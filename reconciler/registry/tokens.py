@@ -43,6 +43,7 @@ class HostAuth:
         self,
         host: str,
         *,
+        origin: str,
         plain: bool,
         credentials: Credentials,
         realms: Mapping[str, frozenset[str]],
@@ -51,6 +52,7 @@ class HostAuth:
         share: bool = False,
     ) -> None:
         self.host = host
+        self.origin = origin
         self.manner: Manner | None = None
         self._plain = plain
         self._credentials = credentials
@@ -114,7 +116,10 @@ class HostAuth:
         return ""
 
     def refused(self, name: str, used: str, values: list[str], *, push: bool) -> None:
-        """A 401: forget the token that was used, and learn from the challenge. Denied or Malformed if it's useless."""
+        """A 401: forget the token that was used, and learn from the challenge, if there is one and it isn't known.
+
+        Raises Denied or Malformed where there is no way on.
+        """
         where = self._where(name)
         # a token for several repositories may have been granted for some of them only: from now on, one of its own
         names = (name,) if push else self._groups.pop(name, (name,))
@@ -127,12 +132,12 @@ class HostAuth:
             raise Malformed(str(error), where=where) from None
         bearer = auth.bearer_of(found)
         if bearer is not None:
-            auth.check_realm(bearer[0], self.host, plain=self._plain, where=where)
+            auth.check_realm(bearer[0], self.origin, plain=self._plain, where=where)
             self._realm, self._service = bearer
             self.manner = Manner.BEARER
         elif any(c.scheme == "basic" for c in found):
             self.manner = Manner.BASIC
-        else:
+        elif found or self.manner is not Manner.BEARER or not used:
             raise Denied(f"{self.host} answers 401 {_schemes(found)}", where=where, todo=self._login(), status=401)
 
     async def credential(self) -> Credential | None:
@@ -157,12 +162,12 @@ class HostAuth:
     async def _obtain(self, key: tuple[tuple[str, ...], bool]) -> str:
         names, push = key
         where = self._where(names[0])
-        url = auth.check_realm(self._realm, self.host, plain=self._plain, where=where)
+        url = auth.check_realm(self._realm, self.origin, plain=self._plain, where=where)
         credential = await self.credential()
         if credential is not None and credential.use is Use.BEARER:
             self._tokens[key] = (f"Bearer {credential.secret}", float("inf"))
             return self._tokens[key][0]
-        withheld = credential is not None and not auth.may_have(credential, url, self.host, self._realms)
+        withheld = credential is not None and not auth.may_have(credential, url, self.host, self.origin, self._realms)
         actions = "pull,push" if push else "pull"
         flow = auth.obtain(
             url,
@@ -198,7 +203,7 @@ class HostAuth:
         return f"{self.host}/{name}" if name else self.host
 
     def _login(self) -> str:
-        notes = "; ".join(note for note in self._credentials.notes)
+        notes = "; ".join(self._credentials.notes[:2])
         return f"log in with a user who may: docker login {self.host}" + (f" ({notes})" if notes else "")
 
     def _withheld(self, url: httpx.URL) -> str:

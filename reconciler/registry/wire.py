@@ -24,9 +24,12 @@ _HUB_API = "registry-1.docker.io"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
 _MAX_TOKEN = 256 * 1024
-# a host that failed so often in a row is not asked again for a while: a thousand tags must not each wait for it
-_TRIPS_AFTER = 3
+# a thousand tags must not each wait for a host that is down: after so many calls in a row that failed for good it is
+# not asked again for a while, sooner where it can't even be connected to; and before that, not a second time per call
+_TRIPS_AFTER = 20
+_TRIPS_AFTER_DIALS = 3
 _TRIPPED_FOR = 30.0
+_HOPELESS_AFTER = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +142,10 @@ class Wire:
         if found is None:
             plain = self._plain(name)
             api = _HUB_API if name == "docker.io" else name
+            base = f"{'http' if plain else 'https'}://{api}"
             authorization = HostAuth(
-                name,
+                name.lower(),
+                origin=auth.authority(httpx.URL(base)),
                 plain=plain,
                 credentials=self._credentials,
                 realms=self._realms,
@@ -148,8 +153,7 @@ class Wire:
                 clock=self._clock,
                 share=name in self._share,
             )
-            base = f"{'http' if plain else 'https'}://{api}"
-            found = self._hosts[name] = Host(name, base, self._pace(api), authorization)
+            found = self._hosts[name] = Host(name, base, self._pace(authorization.origin), authorization)
         return found
 
     def _pace(self, authority: str) -> Pace:
@@ -204,9 +208,13 @@ class Wire:
     def _passing(self, host: Host, answer: Answer, where: str) -> _Again:
         hint = answers.wait_hint(answer)
         if answers.is_rate_limit(answer) and not answer.elsewhere:
-            stated = allowed_rate(answer.body.decode("utf-8", "replace"))
-            host.pace.too_fast(min(1.0 if hint is None else hint, self._timeouts.patience), stated)
+            self._slow_down(host.pace, answer, hint)
         return _Again(answers.refusal(answer, where, host=host.name), wait=hint)
+
+    def _slow_down(self, pace: Pace, answer: Answer, hint: float | None) -> None:
+        # what asks for longer than we wait at all fails for itself; the others needn't stand still for it
+        if hint is None or hint <= self._timeouts.patience:
+            pace.too_fast(1.0 if hint is None else hint, allowed_rate(answer.body.decode("utf-8", "replace")))
 
     async def _follow(self, host: Host, call: Call, header: str) -> Answer:
         """The answer at the end of the redirects. Our authorization is for the registry's own origin, no other.
@@ -337,7 +345,7 @@ class Wire:
             if answers.is_passing(answer):
                 hint = answers.wait_hint(answer)
                 if answers.is_rate_limit(answer):
-                    pace.too_fast(min(1.0 if hint is None else hint, self._timeouts.patience))
+                    self._slow_down(pace, answer, hint)
                 raise _Again(answers.refusal(answer, where, host=f"the token service {authority}"), wait=hint)
             return answer
 
@@ -346,29 +354,37 @@ class Wire:
 
     async def _retry(self, host: Host | None, where: str, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
         """What `attempt` returns in the end; the error of its last failure once patience is over."""
-        if host is not None and host.tripped is not None:
-            until, tripped = host.tripped
-            if self._clock() < until:
-                raise Unreachable(
-                    f"{tripped.what}; not asked again, as it failed {_TRIPS_AFTER} times in a row",
-                    where=where,
-                    todo=tripped.todo,
-                )
-            host.tripped = None
+        if host is not None:
+            self._check(host, where)
         try:
             try:
                 answer = await attempt()
             except _Again as first:
+                if host is not None and host.failures >= _HOPELESS_AFTER:
+                    raise
                 answer = await self._insist(first, attempt)
         except _Again as last:
-            if host is not None and isinstance(last.error, Unreachable):
-                host.failures += 1
-                if host.failures >= _TRIPS_AFTER:
-                    host.tripped = (self._clock() + _TRIPPED_FOR, last.error)
+            if host is not None:
+                self._note(host, last)
             raise last.error from None
         if host is not None:
             host.failures = 0
         return answer
+
+    def _check(self, host: Host, where: str) -> None:
+        if host.tripped is None:
+            return
+        until, error = host.tripped
+        if self._clock() < until:
+            what = f"{error.what}; not asked again, as this happened {host.failures} times in a row"
+            raise type(error)(what, where=where, todo=error.todo, status=error.status)
+        host.tripped = None
+
+    def _note(self, host: Host, last: _Again) -> None:
+        host.failures += 1
+        far = last.wait is not None and last.wait > self._timeouts.patience
+        if host.failures >= (_TRIPS_AFTER_DIALS if last.dialling or far else _TRIPS_AFTER):
+            host.tripped = (self._clock() + _TRIPPED_FOR, last.error)
 
     async def _insist(self, first: _Again, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
         started = self._clock()
