@@ -174,6 +174,11 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def _show(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def _settings(options: argparse.Namespace) -> Settings:
     return Settings(
         desired=getattr(options, "desired", Path("desired")),
@@ -214,7 +219,7 @@ def _run(options: argparse.Namespace) -> Printed:
         case _:
             from reconciler.commands import demo
 
-            return demo.run(settings, builder=options.builder, keep=options.keep, folder=options.folder)
+            return demo.run(settings, show=_show, builder=options.builder, keep=options.keep, folder=options.folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

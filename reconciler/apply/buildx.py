@@ -6,6 +6,8 @@ index. Seen to work with buildx 0.29 on BuildKit 0.25; what other versions do di
 - BuildKit 0.31 changed the default media types, 0.32 the form of attestations (protocols 4.18, 4.19): the exporter's
   options say what we mean, so that the same release gives the same manifests on all of them.
 - buildx's `docker` driver refuses push-by-digest; every other driver has it.
+- The BuildKit of Docker's own engine also keeps an image by its name, and two builds of one repository at once race for
+  that name ("already exists"): store=false keeps none, which saves the time of unpacking it, too.
 - BuildKit before 0.13 ignores rewrite-timestamp: the image is right, but not the same twice.
 """
 
@@ -68,7 +70,7 @@ def build_command(
     """
     output = (
         f"type=image,name={repository},push-by-digest=true,name-canonical=true,push=true,"
-        "oci-mediatypes=true,oci-artifact=false,rewrite-timestamp=true"
+        "oci-mediatypes=true,oci-artifact=false,rewrite-timestamp=true,store=false"
     )
     words = [
         "build",
