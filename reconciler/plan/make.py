@@ -9,7 +9,7 @@ from reconciler.model.digest import Digest
 from reconciler.model.evidence import Unknown
 from reconciler.model.observed import Absent, Observation, PointerObserved, Present
 from reconciler.model.record import ImageRecord, Record, RecordedTag
-from reconciler.model.reference import TagRef
+from reconciler.model.reference import Repository, TagRef
 from reconciler.model.wanted import Blocked, Waiting, Wanted, WantedApp, WantedPointer
 from reconciler.plan.changes import Assembly, Change, MovePointer, Publish, Rebuild, Restore
 from reconciler.plan.decide import Decision, Past, Satisfied, decide
@@ -99,8 +99,15 @@ def _past(view: View, wanted: Wanted, retry: bool) -> Past:
     repository = str(wanted.target.repository)
     return Past(
         recorded=image.tags.get(wanted.target.tag),
-        repository_seen=bool(image.tags) or repository in view.seen,
+        repository_seen=bool(image.tags) or repository in view.seen or _answers(view, wanted.target.repository),
         failure=None if retry else image.failures.get(wanted.recipe.hash),
+    )
+
+
+def _answers(view: View, repository: Repository) -> bool:
+    """Whether the registry told us of any tag in it: then it isn't new, whatever it denies of others."""
+    return any(
+        target.repository == repository and isinstance(seen.tag, Present | Absent) for target, seen in view.tags.items()
     )
 
 
