@@ -12,7 +12,7 @@ Our predicate (`MIRROR_PREDICATE`) says what a digest is and where it comes from
 | `mirror.source`, `.revision` | the repository with the desired state, and its commit |
 | `adopted` | where the digest came from, only where it wasn't built here but named by the desired state |
 
-Fields without a value are left out.
+Fields without a value are left out. Images from before reconcile carry a former type of it (v1), which is read too.
 
 An SBOM or provenance statement is about one platform's image: its subjects are the index digest, so that it is found
 and verified there, and that platform's manifest digest, so that it says what it is about.
@@ -119,8 +119,10 @@ def read(payload: bytes) -> Statement:
 
 
 def binding(predicate: Mapping[str, Any]) -> Binding:
-    """What a mirror statement's predicate binds its subject to; Unreadable where it doesn't say."""
+    """What a mirror statement's predicate, ours or the former one, binds its subject to; Unreadable if nothing."""
     what = "the mirror statement"
+    if "repository" not in predicate and "mirror" in predicate:
+        predicate = _formerly(predicate, what)
     upstream = member(predicate, "upstream", what) if "upstream" in predicate else {}
     fields = {
         "repository": text(predicate, "repository", what),
@@ -133,3 +135,10 @@ def binding(predicate: Mapping[str, Any]) -> Binding:
     if not all(len(value) <= _LONGEST and value.isprintable() for value in fields.values()):
         raise Unreadable(f"{what} has a text that can't be printed, or is too long")
     return Binding(**fields)
+
+
+def _formerly(predicate: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+    """A predicate of the former type (`mirror.registry`, `.namespace`, `.image`) in today's words."""
+    mirror, upstream = member(predicate, "mirror", what), member(predicate, "upstream", what)
+    place = [text(mirror, name, what) for name in ("registry", "namespace", "image")]
+    return {"repository": "/".join(place) if all(place) else "", "version": text(upstream, "version", what)}

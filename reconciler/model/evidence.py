@@ -11,6 +11,8 @@ from reconciler.model.platform import Platform
 
 # our predicate and our annotations; documented in the README's reference part
 MIRROR_PREDICATE = "https://this-is-tobi.github.io/multiarch-mirror/mirror/v2"
+# what images from before reconcile carry; it says less, but which repository and version they are
+FORMER_MIRROR_PREDICATE = "https://this-is-tobi.github.io/multiarch-mirror/mirror/v1"
 ANNOTATION = "io.github.this-is-tobi.multiarch-mirror"
 ANNOTATION_REPOSITORY = f"{ANNOTATION}.repository"
 ANNOTATION_UPSTREAM = f"{ANNOTATION}.upstream"
@@ -33,7 +35,7 @@ PREDICATES: Mapping[Kind, tuple[str, ...]] = {
     Kind.SIGNATURE: ("https://sigstore.dev/cosign/sign/v1",),
     Kind.SBOM: ("https://spdx.dev/Document", "https://cyclonedx.org/bom"),
     Kind.PROVENANCE: ("https://slsa.dev/provenance/v1", "https://slsa.dev/provenance/v0.2"),
-    Kind.MIRROR: (MIRROR_PREDICATE,),
+    Kind.MIRROR: (MIRROR_PREDICATE, FORMER_MIRROR_PREDICATE),
 }
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.evidence import statements
+from reconciler.evidence.parse import Unreadable
 from reconciler.model.digest import Digest
 from reconciler.model.evidence import MIRROR_PREDICATE, Binding
 from reconciler.model.platform import Platform
@@ -63,3 +66,28 @@ def test_a_platform_s_statement_has_two_subjects() -> None:
     read = statements.read(json.dumps(content).encode())
     assert read.subjects == {INDEX, CHILD}
     assert read.predicate is None
+
+
+def test_the_former_predicate_binds_too() -> None:
+    """Images from before reconcile say which repository and version they are: moving over rebuilds nothing."""
+    predicate = {
+        "mirror": {"registry": "ghcr.io", "namespace": "this-is-tobi/mirror", "image": "mattermost", "multiArch": True},
+        "upstream": {"repository": "mattermost/mattermost", "version": "10.5.0", "ref": "v10.5.0"},
+    }
+    assert statements.binding(predicate) == Binding("ghcr.io/this-is-tobi/mirror/mattermost", "10.5.0")
+
+
+@pytest.mark.parametrize(
+    "predicate",
+    [
+        {"mirror": {}, "upstream": {}},
+        {"mirror": {"registry": "ghcr.io", "namespace": "", "image": "x"}, "upstream": {"version": "1"}},
+        {"mirror": [], "upstream": {"version": "1"}},
+        {"mirror": {"registry": "ghcr.io", "namespace": "a", "image": "x"}},
+        {},
+    ],
+)
+def test_a_predicate_that_says_neither_binds_nothing(predicate: dict[str, Any]) -> None:
+    """Half a statement is none."""
+    with pytest.raises(Unreadable):
+        statements.binding(predicate)
