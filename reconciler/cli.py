@@ -6,14 +6,18 @@ stdout is the artefact, stderr the narration. Heavy parts are imported by the ve
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
+import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from reconciler.apply.lines import Redactor
 from reconciler.commands import Printed, Settings
 from reconciler.errors import Interrupted, ReconcileError, UsageError
 
@@ -47,6 +51,16 @@ def _number(least: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 600:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 to 600")
+    return seconds
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,6 +148,9 @@ def _apply_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-replaced", type=_number(1), metavar="N", help="go on though exactly N digests are replaced"
     )
+    parser.add_argument(
+        "--lag", type=_seconds, metavar="S", help="seconds until the registry shows what was written (2; on loopback 0)"
+    )
     parser.add_argument("--key", metavar="REF", help="the signing key: a file, env://NAME or a KMS reference")
     parser.add_argument("--identity-token", type=Path, metavar="FILE", help="a file with an OIDC token to sign with")
     parser.add_argument("--logs", type=Path, metavar="DIR", help="where the logs of builds go (default: a temp folder)")
@@ -170,8 +187,25 @@ def _demo_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", type=Path, metavar="DIR", help="put everything there and leave it")
 
 
+# what the environment may hold that must be seen nowhere; the clients of a run add what else they know
+_SECRETS = (
+    "GITHUB_TOKEN",
+    "GH_TOKEN",
+    "RECONCILE_REGISTRY_PASSWORD",
+    "COSIGN_PASSWORD",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+)
+
+
+def redacted(text: str, secrets: set[str]) -> str:
+    """`text` without any of the secrets, however they are encoded."""
+    return Redactor(secrets)(text) if secrets else text
+
+
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    # a closed stderr keeps nobody from their plan
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _show(text: str) -> None:
@@ -179,11 +213,15 @@ def _show(text: str) -> None:
     sys.stdout.flush()
 
 
-def _settings(options: argparse.Namespace) -> Settings:
+def _settings(options: argparse.Namespace, secrets: set[str]) -> Settings:
+    def say(line: str) -> None:
+        _say(redacted(line, secrets))
+
     return Settings(
         desired=getattr(options, "desired", Path("desired")),
         state=getattr(options, "state", Path("state")),
-        say=_say,
+        say=say,
+        secrets=secrets,
         env=os.environ,
         apps=tuple(getattr(options, "app", ())),
         fresh=getattr(options, "fresh", False),
@@ -191,12 +229,11 @@ def _settings(options: argparse.Namespace) -> Settings:
         allow_private=getattr(options, "allow_private", False),
         concurrency=getattr(options, "concurrency", 16),
         verbose=options.verbose,
-        colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ,
+        colour=sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ,
     )
 
 
-def _run(options: argparse.Namespace) -> Printed:
-    settings = _settings(options)
+def _run(options: argparse.Namespace, settings: Settings) -> Printed:
     match options.verb:
         case "plan":
             from reconciler.commands import plan
@@ -224,25 +261,46 @@ def _run(options: argparse.Namespace) -> Printed:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status of behaviours.md and never raises for what users can cause."""
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal or a file that knows less than Unicode gets escapes instead of an error
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         options = _parser().parse_args(arguments)
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else USAGE
+    secrets = {value for name in _SECRETS if (value := os.environ.get(name))}
     try:
-        printed = _run(options)
-        sys.stdout.write(printed.text)
+        printed = _run(options, _settings(options, secrets))
+        return _print(redacted(printed.text, secrets)) or printed.status
+    except KeyboardInterrupt:
+        _say("reconcile: interrupted")
+        return Interrupted.exit_code
+    except ReconcileError as error:
+        _say(redacted(f"reconcile: {error}", secrets))
+        return error.exit_code
+    except Exception as error:
+        _say(redacted(f"reconcile: this is a bug, please report it: {type(error).__name__}: {error}", secrets))
+        if options.verbose:
+            _say(redacted(traceback.format_exc(), secrets))
+        return ReconcileError.exit_code
+
+
+def _print(text: str) -> int:
+    """Writes the artefact to stdout; 0, or 1 where it can't be written."""
+    if sys.stdout is None or not text:
+        return 0
+    try:
+        sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         # whoever read the output has seen enough (`| head`); Python would complain again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        _say("interrupted")
-        return Interrupted.exit_code
-    except ReconcileError as error:
-        _say(f"reconcile: {error}")
-        return error.exit_code
-    return printed.status
+    except OSError as error:
+        _say(f"reconcile: stdout: it can't be written: {error.strerror}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ReconcileError.exit_code
+    return 0
 
 
 def run() -> NoReturn:

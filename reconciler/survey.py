@@ -16,7 +16,7 @@ from reconciler.desired.state import Desired
 from reconciler.desired.upstreams import is_enough, upstream_of
 from reconciler.desired.wanted import Probe, probes, sources, wanted
 from reconciler.desired.window import Hindrance
-from reconciler.errors import UpstreamError
+from reconciler.errors import RecordError, UpstreamError
 from reconciler.model.evidence import Unknown
 from reconciler.model.observed import Denied
 from reconciler.model.record import Record
@@ -56,7 +56,11 @@ class Survey:
         return [task.result() for task in tasks]
 
     async def _view(self, app: App) -> View:
-        record = self.records.load(app.app)
+        try:
+            record = self.records.load(app.app)
+        except RecordError as error:
+            # it may know what keeps a build from being made twice: nothing is done until it is restored or gone
+            return View(WantedApp(app.app, unknown=Unknown(f"{error.reason}; {error.todo}")))
         asked = await self.wanted(app, record)
         if asked.unknown is not None:
             return View(asked, record=record)

@@ -12,13 +12,15 @@ class Settings:
     """What every command goes by. `say` narrates to stderr, one line at a time; `env` is the process's environment.
 
     `apps` narrows to these (empty: all). `allow_private`: upstreams and registries on this machine or network may be
-    asked; only a flag can say so, never a file. `fresh` ignores what records say of the registry.
+    asked; only a flag can say so, never a file. `fresh` ignores what records say of the registry. `secrets` is where a
+    run adds what it learns of: none of them is ever printed.
     """
 
     desired: Path
     state: Path
     say: Callable[[str], None]
     env: Mapping[str, str] = field(repr=False)
+    secrets: set[str] = field(default_factory=set, repr=False)
     apps: tuple[str, ...] = ()
     fresh: bool = False
     retry: bool = False

@@ -92,6 +92,7 @@ async def session(settings: Settings) -> AsyncIterator[Session]:
             lister=registry,
         ) as upstreams,
     ):
+        settings.secrets.update(credentials.secrets())
         records = Records(settings.state)
         yield Session(settings, desired, apps, records, credentials, registry, Judge(desired.signing.policy), upstreams)
 
