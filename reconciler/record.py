@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reconciler.errors import RecordError
 from reconciler.model.record import Record
@@ -35,17 +35,12 @@ def _adapter() -> TypeAdapter[Record]:
     return TypeAdapter(Record)
 
 
-def _sorted(value: Any) -> Any:
-    """`value` without empty fields: a new optional field changes no file that doesn't use it."""
-    if isinstance(value, dict):
-        return {key: _sorted(item) for key, item in value.items() if item not in (None, [], {})}
-    return [_sorted(item) for item in value] if isinstance(value, list) else value
-
-
 def dump(record: Record) -> bytes:
-    """The record as JSON, sorted and indented, so that git shows what changed and nothing else."""
-    dumped = _adapter().dump_python(record, mode="json", exclude_defaults=True)
-    content = {"format_version": FORMAT_VERSION, **_sorted(dumped)}
+    """The record as JSON, sorted and indented, so that git shows what changed and nothing else.
+
+    Fields that are as they are by default are left out: a new one changes no file that doesn't use it.
+    """
+    content = {"format_version": FORMAT_VERSION, **_adapter().dump_python(record, mode="json", exclude_defaults=True)}
     return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 

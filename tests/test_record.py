@@ -56,6 +56,13 @@ def test_is_sorted_and_says_nothing_empty() -> None:
     assert text.endswith("}\n")
 
 
+def test_what_is_empty_comes_back_too() -> None:
+    """A source without a commit, an index whose images weren't noted: still the same record."""
+    bare = recorded(present(OF), OF, platforms={}, commit="", ref="", recipe="", published="", proofs={}, binding=None)
+    record = Record("hello", {str(HELLO): ImageRecord(tags={"1.2.0": bare})})
+    assert parse(dump(record)) == record
+
+
 def test_no_change_writes_nothing(tmp_path: Path) -> None:
     """A second apply leaves the file as it is, untouched."""
     records = Records(tmp_path / "state")
