@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -109,21 +110,26 @@ class LocalMirror:
         text: str = "",
         key: Key | None = None,
         recipe: str = "",
+        bare: bool = False,
     ) -> Built:
-        """An index as apply leaves it, in the store, under `tag` (the version). `says`: the version that is signed."""
+        """An index as apply leaves it, in the store, under `tag` (the version).
+
+        `says`: the version that is signed; `bare`: the index says nothing of itself.
+        """
         store, name = self.registry.store, self.name(app)
         said = says or version
+        annotations = {
+            ANNOTATION_REPOSITORY: f"{self.registry.host}/{name}",
+            ANNOTATION_VERSION: said,
+            ANNOTATION_RECIPE: recipe or "sha256:recipe",
+        }
         whole = built(
             store,
             name,
             platforms,
             text=text or f"{app} {version}",
             tag=tag or version,
-            annotations={
-                ANNOTATION_REPOSITORY: f"{self.registry.host}/{name}",
-                ANNOTATION_VERSION: said,
-                ANNOTATION_RECIPE: recipe or "sha256:recipe",
-            },
+            annotations=None if bare else annotations,
         )
         self.prove(whole, said, app=app, kinds=[kind for kind in Kind if kind not in lacks], key=key, recipe=recipe)
         return whole
@@ -159,6 +165,13 @@ class LocalMirror:
     def single(self, version: str, platform: Platform = AMD64, *, app: str = "hello") -> Built:
         """A single image under the tag, without an index, unsigned."""
         return image(self.registry.store, self.name(app), platform, text=version, tag=version)
+
+    def platform_digest(self, of: Built, architecture: str) -> str:
+        """The digest of the image for one architecture in an index."""
+        manifest = self.registry.store.manifest(self.name(), of.digest)
+        assert manifest is not None
+        entries = json.loads(manifest.data)["manifests"]
+        return next(str(e["digest"]) for e in entries if e["platform"]["architecture"] == architecture)
 
     def point(self, pointer: str, digest: Digest, app: str = "hello") -> None:
         """Puts a tag on a digest."""
