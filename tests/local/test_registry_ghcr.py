@@ -16,7 +16,7 @@ from reconciler.local.registry import Auth, Lag, LocalRegistry, Manners, Scheme,
 from reconciler.model.digest import Digest
 from tests.support import images
 from tests.support.nouns import AMD64, ARM64
-from tests.support.registries import Clock, basic, code, message, served
+from tests.support.registries import ALL_TYPES, Clock, basic, code, message, served
 
 HELLO = "owner/hello"
 ME = User("me", "secret-of-me", pull=("owner/*",), push=("owner/*",))
@@ -63,6 +63,8 @@ def test_a_short_accept_turns_present_into_absent(tmp_path: Path, docker: bool, 
             head = client.head(f"/v2/{HELLO}/manifests/1", headers={"Accept": accept})
             assert (head.status_code, head.content) == (404, b"")
         assert client.head(f"/v2/{HELLO}/manifests/1").status_code == 200
+        in_lines = [("Accept", part) for part in ALL_TYPES.split(", ")]
+        assert httpx.get(f"{registry.url}/v2/{HELLO}/manifests/1", headers=in_lines, trust_env=False).status_code == 200
 
 
 def test_a_tag_lags_after_it_was_written(tmp_path: Path) -> None:

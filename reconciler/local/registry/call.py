@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qs
+
+from multidict import CIMultiDictProxy
 
 from reconciler.local.registry.answer import Code, Refusal
 from reconciler.local.registry.route import Route
@@ -28,7 +30,7 @@ class Call:
     path: str
     query: str
     route: Route
-    headers: Mapping[str, str]
+    headers: CIMultiDictProxy[str]
     content: Content
     user: str = ""
     received: int = 0
@@ -45,6 +47,11 @@ class Call:
     def parameter(self, name: str) -> str:
         """The first value of a query parameter, or nothing."""
         return next(iter(self.parameters(name)), "")
+
+    def listed(self, header: str) -> set[str]:
+        """The members of a list header, which may come in one line or several (RFC 9110, 5.3); skopeo sends several."""
+        lines = self.headers.getall(header, [])
+        return {part.strip() for line in lines for part in line.split(",") if part.strip()}
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body, in pieces as they come."""

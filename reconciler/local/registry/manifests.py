@@ -47,7 +47,7 @@ def _get(place: Place, call: Call) -> Answer:
         headers["Docker-Content-Digest"] = manifest.text
     if place.manners.conditional:
         headers["ETag"] = f'"{manifest.text}"'
-        if headers["ETag"] in _tags_in(call.headers.get("If-None-Match", "")):
+        if headers["ETag"] in call.listed("If-None-Match"):
             return Answer(304, headers)
     if call.method == "HEAD":
         return Answer(200, headers, Slice(place.store.files.path(manifest.digest), 0, manifest.size))
@@ -61,7 +61,7 @@ def _unknown(place: Place, call: Call) -> Refusal:
 
 
 def _check_accept(manifest: Manifest, call: Call) -> None:
-    accepted = {part.partition(";")[0].strip() for part in call.headers.get("Accept", "").split(",")}
+    accepted = {part.partition(";")[0].strip() for part in call.listed("Accept")}
     if manifest.media_type not in accepted:
         what = _NOT_ACCEPTED.get(manifest.media_type, "manifest unknown")
         raise Refusal(404, Code.MANIFEST_UNKNOWN, what)
@@ -113,16 +113,11 @@ def _ask(place: Place, hook: OnTagPut, repository: str, tag: str, digest: Digest
 
 def _check_conditions(call: Call, before: Digest | None) -> None:
     etag = f'"{before}"' if before else ""
-    wanted = call.headers.get("If-Match", "")
-    unwanted = call.headers.get("If-None-Match", "")
-    matches = etag in _tags_in(wanted) or (wanted.strip() == "*" and before is not None)
-    clashes = etag in _tags_in(unwanted) or (unwanted.strip() == "*" and before is not None)
+    wanted, unwanted = call.listed("If-Match"), call.listed("If-None-Match")
+    matches = etag in wanted or ("*" in wanted and before is not None)
+    clashes = etag in unwanted or ("*" in unwanted and before is not None)
     if (wanted and not matches) or (unwanted and clashes):
         raise Refusal(412, Code.DENIED, f"the tag names {before or 'nothing'} now")
-
-
-def _tags_in(header: str) -> set[str]:
-    return {part.strip().removeprefix("W/") for part in header.split(",") if part.strip()}
 
 
 def _delete(place: Place, call: Call) -> Answer:
