@@ -113,7 +113,8 @@ class Observer:
     async def _warm(self, wanted: Wanted, recorded: RecordedTag) -> Present | None:
         """The tag by its record, if nothing moved and all that is wanted is in there; None: read it from scratch."""
         repository = wanted.target.repository
-        names = legacy_tags(recorded)
+        layouts = self._judge.policy.layouts
+        names = legacy_tags(recorded, layouts)
         head, index, legacy = await asyncio.gather(
             _settled(self._registry.head(repository, wanted.target.tag)),
             _settled(self._registry.head_referrers(repository, recorded.digest, expected=recorded.evidence)),
@@ -132,6 +133,7 @@ class Observer:
             index if isinstance(index, Digest) else None,
             legacy=tags,
             required=wanted.evidence,
+            layouts=layouts,
         )
         if evidence is None or not is_bound(wanted, evidence.binding):
             return None

@@ -156,7 +156,7 @@ class Prover:
         return tuple(sorted(frozenset(platforms) - proven))
 
     async def _signature(self, repository: Repository, digest: Digest) -> list[bytes]:
-        if "legacy" in self._cosign.signing.layouts:
+        if "legacy" in self._cosign.signing.policy.layouts:
             await self._cosign.sign_legacy(repository.at(digest))
         return [await self._cosign.sign(repository.at(digest))]
 

@@ -167,8 +167,8 @@ class _Reader:
         if method is None or len(self.found) > before:
             return None
         own: Signer = method.identity if isinstance(method, Keyless) else method.public
-        policy = Policy((own, *(signer for signer in accept if signer != own)), root)
-        return Signing(method, policy, tuple(sorted(entry.layouts)))
+        policy = Policy((own, *(s for s in accept if s != own)), root, tuple(sorted(entry.layouts)))
+        return Signing(method, policy)
 
     def _public_key(self, name: str, at: tuple[Part, ...]) -> PublicKey:
         pem = ""

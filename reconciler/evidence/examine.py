@@ -80,7 +80,8 @@ async def examine(
     todo = [one for one in raw.attached if one.form is not Form.BUNDLE or bundles.get(one.digest) not in recalled]
     judged, faults = await _judge_all(registry, judge, repository, digest, todo)
     subject = Subject(repository, digest, platforms, annotations)
-    evidence = weigh(subject, raw, judged, faults, recalled, recorded.binding if recorded else None)
+    binding = recorded.binding if recorded else None
+    evidence = weigh(subject, raw, judged, faults, recalled, binding, judge.policy.layouts)
     if evidence.recalled and evidence.lacking(frozenset(Kind)):
         return await examine(registry, judge, repository, digest, platforms, annotations)
     return evidence

@@ -20,9 +20,9 @@ from reconciler.model.evidence import Evidence, Finding, Kind, Proven, Unknown
 from reconciler.model.record import RecordedTag
 
 
-def legacy_tags(recorded: RecordedTag) -> tuple[str, ...]:
-    """The endings of the tags (`.sig`, `.att`) that a warm plan must HEAD too: a recorded proof is in them."""
-    if all(proof.layout == "bundle" for proof in recorded.proofs.values()):
+def legacy_tags(recorded: RecordedTag, layouts: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The endings of the tags (`.sig`, `.att`) that a warm plan must HEAD too: a proof that counts is in them."""
+    if "legacy" not in layouts and all(proof.layout == "bundle" for proof in recorded.proofs.values()):
         return ()
     return tuple(sorted(recorded.legacy))
 
@@ -34,6 +34,7 @@ def unchanged(
     *,
     legacy: Mapping[str, Digest] | None = None,
     required: frozenset[Kind] = frozenset(),
+    layouts: tuple[str, ...] = (),
 ) -> Evidence | None:
     """The recorded evidence, if what is attached today is what was attached then; None: it must be read.
 
@@ -44,7 +45,7 @@ def unchanged(
         return None
     if not recorded.authority or recorded.binding is None or not required <= recorded.proofs.keys():
         return None
-    tags = legacy_tags(recorded)
+    tags = legacy_tags(recorded, layouts)
     if any((legacy or {}).get(tag) != recorded.legacy[tag] for tag in tags):
         return None
     if head_index is None and not tags:

@@ -80,8 +80,11 @@ def weigh(
     faults: Sequence[Fault] = (),
     recalled: Mapping[Kind, Proven] | None = None,
     binding: Binding | None = None,
+    layouts: tuple[str, ...] = ("bundle",),
 ) -> Evidence:
     """What all of it proves of `subject`. `faults` come on top of `raw`'s.
+
+    With "legacy" among `layouts` a signature counts only where cosign 2 finds one too.
 
     `recalled`: kinds that were verified earlier and whose proofs are still attached, with the `binding` of then.
     """
@@ -91,6 +94,8 @@ def weigh(
     findings: dict[Kind, Finding] = {}
     for kind in Kind:
         found = recalled.get(kind) or _proven(kind, proofs[kind], subject)
+        if kind is Kind.SIGNATURE and "legacy" in layouts and not any(one.legacy for one in proofs[kind]):
+            found = ()
         findings[kind] = found if isinstance(found, Proven) else _lacking(kind, found, unread, judged)
     best = next((one for kind in Kind if (one := _first(kind, proofs, recalled)) is not None), None)
     return Evidence(

@@ -33,15 +33,20 @@ Signer = Identity | PublicKey
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Whose proofs count as ours: any of `accept`. `trusted_root`: its JSON, empty for Sigstore's own (by TUF)."""
+    """Whose proofs count as ours: any of `accept`. `trusted_root`: its JSON, empty for Sigstore's own (by TUF).
+
+    `layouts`: where a signature must be found ("bundle", "legacy"); with "legacy" cosign 2's `.sig` must be there too.
+    """
 
     accept: tuple[Signer, ...]
     trusted_root: str = ""
+    layouts: tuple[str, ...] = ("bundle",)
 
     @property
     def hash(self) -> str:
         """Changes whenever a proof may be judged differently: facts in a record are kept under it."""
-        text = json.dumps([[type(s).__name__, asdict(s)] for s in self.accept] + [self.trusted_root], sort_keys=True)
+        signers = [[type(signer).__name__, asdict(signer)] for signer in self.accept]
+        text = json.dumps([signers, self.trusted_root, self.layouts], sort_keys=True)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -63,8 +68,7 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """How ours are made (`method`), in which layouts ("bundle", "legacy"), and whose count."""
+    """How ours are made (`method`), and whose count, in which layouts."""
 
     method: Keyless | KeyPair
     policy: Policy
-    layouts: tuple[str, ...] = ("bundle",)

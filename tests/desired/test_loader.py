@@ -323,7 +323,7 @@ def test_keyless_signing_and_further_signers_become_one_policy(tmp_path: Path) -
         Identity("https://i.example", "a.*", regex=True, source_repository="https://s.example"),
         PublicKey(PEM, "old.pub"),
     )
-    assert (signing.policy.trusted_root, signing.layouts) == ('{"a": 1}', ("bundle", "legacy"))
+    assert (signing.policy.trusted_root, signing.policy.layouts) == ('{"a": 1}', ("bundle", "legacy"))
 
 
 def test_a_key_is_named_by_its_public_half_and_never_stored(tmp_path: Path) -> None:

@@ -76,6 +76,15 @@ def test_a_legacy_proof_holds_while_its_tag_does() -> None:
     assert unchanged(bare, POLICY, None, legacy={".sig": OTHER}) is not None
 
 
+def test_where_both_layouts_are_wanted_the_other_s_tag_must_still_be_there() -> None:
+    """The proof that counts first is a bundle, yet `.sig` is asked for, and its loss noticed by a warm plan."""
+    recorded = replace(RECORDED, legacy={".sig": OTHER})
+    both = ("bundle", "legacy")
+    assert legacy_tags(recorded, both) == (".sig",)
+    assert unchanged(recorded, POLICY, INDEX, layouts=both) is None
+    assert unchanged(recorded, POLICY, INDEX, legacy={".sig": OTHER}, layouts=both) is not None
+
+
 def test_known_bundles_are_those_of_this_digest_and_policy() -> None:
     """A proof of another digest, under another policy or in cosign 2's layout is verified again."""
     assert known(RECORDED, IMAGE, POLICY) == RECORDED.proofs

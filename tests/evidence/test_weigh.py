@@ -165,3 +165,12 @@ def test_notes_are_bounded() -> None:
     notes = weigh(subject(), NOTHING, judged).notes
     assert len(notes) == MAX_NOTES + 1
     assert notes[-1] == "and 80 more"
+
+
+def test_where_both_layouts_are_wanted_a_lost_one_is_missing() -> None:
+    """A policy engine that reads only `.sig` must find it: a good bundle doesn't stand in for it."""
+    bundle, sig = verified("bundle"), verified("sig", form=Form.SIG)
+    both = ("bundle", "legacy")
+    assert weigh(subject(), NOTHING, [bundle], layouts=both).findings[Kind.SIGNATURE] == Missing()
+    assert isinstance(weigh(subject(), NOTHING, [bundle, sig], layouts=both).findings[Kind.SIGNATURE], Proven)
+    assert isinstance(weigh(subject(), NOTHING, [bundle]).findings[Kind.SIGNATURE], Proven)

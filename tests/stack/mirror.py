@@ -137,7 +137,7 @@ class Mirror:
     def signing(self) -> Signing:
         """By our key, which alone counts."""
         public = PublicKey((self.folder / "key.pub").read_text(encoding="utf-8"))
-        return Signing(KeyPair(public, str(self.key)), Policy((public,)), self.layouts)
+        return Signing(KeyPair(public, str(self.key)), Policy((public,), layouts=self.layouts))
 
     def _source(self, image: str, dockerfile: str) -> FolderSource:
         folder = self.folder / "desired" / image
@@ -224,6 +224,8 @@ class Mirror:
             "builder": self.builder,
             "environ": dict(self.environ),
             "versions": list(self.versions),
+            "platforms": list(map(str, self.platforms)),
+            "dockerfile": self.dockerfile,
             "kill_at": kill_at,
             "kill_on": kill_on,
         }
@@ -245,6 +247,7 @@ def main(argv: Sequence[str]) -> int:
 
     settings["folder"] = Path(settings["folder"])
     settings["versions"] = tuple(settings["versions"])
+    settings["platforms"] = tuple(map(Platform.parse, settings["platforms"]))
     mirror = Mirror(**settings)
     return asyncio.run(mirror.reconcile(Steps(at))).exit_code
 
