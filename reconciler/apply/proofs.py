@@ -123,7 +123,8 @@ class Prover:
     async def verified(self, wanted: Wanted, subject: Subject) -> Evidence:
         """The digest's evidence once all that is wanted holds and binds it to this version.
 
-        What the registry doesn't show yet is asked for again a few times. Raises EvidenceError where it doesn't hold.
+        What the registry doesn't show yet is asked for again a few times, also where somebody else's proof that doesn't
+        hold shows already. Raises EvidenceError where it doesn't hold.
         """
         repository = wanted.target.repository
         for attempt in range(_ATTEMPTS):
@@ -133,9 +134,6 @@ class Prover:
             lacking = evidence.lacking(wanted.evidence)
             if not lacking and is_bound(wanted, evidence.binding):
                 return evidence
-            # what is there and doesn't hold won't hold later either
-            if any(isinstance(evidence.findings[kind], Invalid) for kind in lacking):
-                break
         raise EvidenceError(
             f"{subject.digest.short} isn't proven after it was attested: {_what(wanted, evidence, lacking)}",
             where=str(wanted.target),
