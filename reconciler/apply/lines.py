@@ -17,7 +17,7 @@ HIDDEN = "[hidden]"
 # ECMA-48: CSI, OSC up to its end, and other two-character sequences
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 # what is left of C0 and C1, and the marks that turn text around (Unicode TR36, bidirectional text)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 # workflow commands of GitHub's runner: `::name::` after any white space, and the older `##[name]` anywhere
 _COMMAND = re.compile(r"^(\s*:)(:)|(##)(\[)")
 

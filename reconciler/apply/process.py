@@ -10,10 +10,10 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from reconciler.apply.lines import Redactor, harmless
 from reconciler.errors import ToolError, ToolMissing, ToolTimeout
@@ -68,24 +68,32 @@ async def run(
     kept = _Kept(log, redact)
     started = time.monotonic()
     try:
-        with kept:
+        with kept, contextlib.ExitStack() as pipes:
+            # pipes of our own: asyncio's wait() returns only when its pipes close, which what it left may never do
+            out, err = _Pipe(pipes), _Pipe(pipes) if capture else None
             process = await asyncio.create_subprocess_exec(
                 *_mortal([program, *argv[1:]]),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE if capture else asyncio.subprocess.STDOUT,
+                stdout=out.end,
+                stderr=err.end if err else asyncio.subprocess.STDOUT,
                 env=dict(env),
                 cwd=cwd,
                 start_new_session=True,
             )
-            output = await _finish(process, kept, capture, limit, name)
+            output = bytearray()
+            readers = [_collect(await out.stream(), output) if capture else kept.read(await out.stream())]
+            if err is not None:
+                readers.append(kept.read(await err.stream()))
+            await _finish(process, readers, kept, limit, name)
+            if len(output) > MAX_OUTPUT:
+                raise ToolError(f"{name} wrote more than {MAX_OUTPUT} bytes", tail=kept.tail, log=kept.where)
     except OSError as error:
         raise ToolError(f"{name} can't be run: {error.strerror or error}", where=str(error.filename or "")) from None
     status = process.returncode
     if status != 0:
         how = f"status {status}" if status is None or status > 0 else f"signal {signal.Signals(-status).name}"
         raise ToolError(f"{name} failed ({how})", tail=kept.tail, log=str(log or ""))
-    return Finished(output, kept.tail, time.monotonic() - started, kept.where)
+    return Finished(bytes(output), kept.tail, time.monotonic() - started, kept.where)
 
 
 def _mortal(argv: Sequence[str]) -> list[str]:
@@ -98,12 +106,33 @@ def _mortal(argv: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *argv]
 
 
-async def _finish(process: asyncio.subprocess.Process, kept: _Kept, capture: bool, limit: float, name: str) -> bytes:
-    output = bytearray()
-    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-    readers = [asyncio.create_task(_collect(process.stdout, output) if capture else kept.read(process.stdout))]
-    if process.stderr is not None:
-        readers.append(asyncio.create_task(kept.read(process.stderr)))
+class _Pipe:
+    """What a program writes to, and what we read from; both ends are closed with `stack`."""
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        read, self.end = os.pipe()
+        self._read = stack.enter_context(os.fdopen(read, "rb", buffering=0))
+        self._stack = stack
+        self._writing = stack.enter_context(os.fdopen(self.end, "wb", buffering=0))
+
+    async def stream(self) -> asyncio.StreamReader:
+        """What the program writes; ends when nobody else has its end of the pipe."""
+        self._writing.close()
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, self._read)
+        self._stack.callback(transport.close)
+        return reader
+
+
+async def _finish(
+    process: asyncio.subprocess.Process,
+    reading: Sequence[Coroutine[Any, Any, None]],
+    kept: _Kept,
+    limit: float,
+    name: str,
+) -> None:
+    readers = [asyncio.create_task(one) for one in reading]
     try:
         async with asyncio.timeout(limit):
             # not the pipes first: something that it left behind could hold them open for ever
@@ -121,11 +150,7 @@ async def _finish(process: asyncio.subprocess.Process, kept: _Kept, capture: boo
             _signal(process.pid, signal.SIGKILL)
         for reader in readers:
             reader.cancel()
-        results = await asyncio.gather(*readers, return_exceptions=True)
-    for result in results:
-        if isinstance(result, _TooMuch):
-            raise ToolError(f"{name} wrote more than {MAX_OUTPUT} bytes", tail=kept.tail, log=kept.where)
-    return bytes(output)
+        await asyncio.gather(*readers, return_exceptions=True)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -149,15 +174,11 @@ def _signal(group: int, what: signal.Signals) -> None:
         os.killpg(group, what)
 
 
-class _TooMuch(Exception):
-    pass
-
-
 async def _collect(stream: asyncio.StreamReader, output: bytearray) -> None:
     while data := await stream.read(_CHUNK):
-        if len(output) + len(data) > MAX_OUTPUT:
-            raise _TooMuch
-        output += data
+        # what is too much is read all the same: a program must not block on its pipe until its time is up
+        if len(output) <= MAX_OUTPUT:
+            output += data
 
 
 class _Kept:

@@ -40,7 +40,8 @@ class Watcher:
         self.asked += 1
         base = f"http://{tag.repository.registry}/v2/{tag.repository.name}/manifests"
         answer = client.get(f"{base}/{tag.tag}")
-        if answer.status_code == 404:
+        # the CNCF registry answers 500 while it writes a tag: nobody can pull then
+        if answer.status_code != 200:
             return
         self.seen.add(tag.tag)
         entries = answer.json().get("manifests", [])
