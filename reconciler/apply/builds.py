@@ -8,6 +8,7 @@ from typing import Protocol
 
 from reconciler.apply.annotations import annotations_of
 from reconciler.apply.buildx import BuildOptions, build, build_command
+from reconciler.apply.checksums import Checksums
 from reconciler.apply.source import Sources
 from reconciler.apply.toolbox import Toolbox
 from reconciler.errors import BuildError, Malformed, RegistryError
@@ -45,18 +46,23 @@ class Build(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Buildx:
-    """Builds on a builder of buildx."""
+    """Builds on a builder of buildx. `checksums` is what downloads are compared by before."""
 
     tools: Toolbox
     sources: Sources
     registry: Registry
     options: BuildOptions
+    checksums: Checksums | None = None
 
     async def __call__(self, wanted: Wanted, platform: Platform, bases: Mapping[str, DigestRef]) -> Built:
         """The platform, built here."""
         where = f"{wanted.app}:{wanted.release.version}"
         recipe = wanted.recipe
         context = await self.sources.prepare(recipe, where)
+        if self.checksums is not None:
+            await self.checksums.check(wanted, platform)
+        elif recipe.checksums:
+            raise BuildError("its downloads can't be checked: no upstream was given to ask", where=where)
         name = f"build {wanted.target} {platform}"
         metadata = self.tools.scratch(name, ".metadata.json")
         words = build_command(

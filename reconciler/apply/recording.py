@@ -60,15 +60,24 @@ def not_pending(wanted: Wanted, platforms: Iterable[Platform]) -> Update:
     return _image(wanted.target, change)
 
 
+def first_seen(wanted: Wanted, url: str, sha256: str) -> Update:
+    """What a download was when it was read for the first time; a later look changes nothing."""
+
+    def change(image: ImageRecord) -> ImageRecord:
+        return replace(image, checksums={url: sha256, **image.checksums})
+
+    return _image(wanted.target, change)
+
+
 def failed(wanted: Wanted, reason: str, now: datetime) -> Update:
     """The build of this recipe failed once more: it isn't tried again for a while."""
 
     def change(image: ImageRecord) -> ImageRecord:
-        before = image.failures.get(wanted.recipe.hash)
+        before = image.failures.get(wanted.recipe.attempt)
         count = before.count + 1 if before else 1
         until = now + BACK_OFF[min(count, len(BACK_OFF)) - 1]
         failure = Failure(count, reason[:MAX_REASON], rfc3339(until))
-        return replace(image, failures={**image.failures, wanted.recipe.hash: failure})
+        return replace(image, failures={**image.failures, wanted.recipe.attempt: failure})
 
     return _image(wanted.target, change)
 
@@ -121,7 +130,7 @@ def published(
             image,
             tags={**image.tags, wanted.target.tag: tag},
             pending={key: value for key, value in image.pending.items() if key != recipe},
-            failures={key: value for key, value in image.failures.items() if key != recipe},
+            failures={key: value for key, value in image.failures.items() if key != wanted.recipe.attempt},
         )
 
     return _image(wanted.target, change)

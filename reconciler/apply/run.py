@@ -13,6 +13,7 @@ from pathlib import Path
 from reconciler.apply.attach import LAG, Attacher
 from reconciler.apply.builds import Build, Buildx, Results
 from reconciler.apply.buildx import BuildOptions, inspect_builder
+from reconciler.apply.checksums import Checksums, Downloads
 from reconciler.apply.cosign import Cosign
 from reconciler.apply.executor import Executor
 from reconciler.apply.lines import Redactor
@@ -88,6 +89,7 @@ async def apply(
     signing: Signing,
     fetch: Fetch,
     options: Options,
+    downloads: Downloads | None = None,
     progress: Progress | None = None,
     stop: asyncio.Event | None = None,
     now: Callable[[], datetime] = utc_now,
@@ -96,8 +98,9 @@ async def apply(
 ) -> Outcome:
     """Makes the plan so, and says what became of each change.
 
-    `fetch` checks out git sources. `progress` is told what happens; `stop`, once set, ends the run early. Raises
-    NotReady where it couldn't finish, with nothing done; otherwise what fails is in the outcome.
+    `fetch` checks out git sources, `downloads` tells the checksums of files that builds download. `progress` is told
+    what happens; `stop`, once set, ends the run early. Raises NotReady where it couldn't finish, with nothing done;
+    otherwise what fails is in the outcome.
     """
     if not plan.changes:
         return Outcome((), complete=plan.complete)
@@ -132,7 +135,7 @@ async def apply(
                     records,
                     prover,
                     tagger,
-                    _build(tools, sources, registry, options),
+                    _build(tools, sources, registry, options, Checksums(downloads, records) if downloads else None),
                     None if options.results is not None else _smoke(tools, options),
                     slots,
                     now,
@@ -180,10 +183,12 @@ def _toolbox(config: RunConfig, options: Options) -> Toolbox:
     )
 
 
-def _build(tools: Toolbox, sources: Sources, registry: Registry, options: Options) -> Build:
+def _build(
+    tools: Toolbox, sources: Sources, registry: Registry, options: Options, checksums: Checksums | None
+) -> Build:
     if options.results is not None:
         return Results(registry, options.results)
-    return Buildx(tools, sources, registry, options.build)
+    return Buildx(tools, sources, registry, options.build, checksums)
 
 
 def _smoke(tools: Toolbox, options: Options) -> Callable[[Smoke, DigestRef, Platform, str], Awaitable[None]]:

@@ -11,27 +11,32 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+import httpx
+
+from reconciler.apply.attach import LAG
 from reconciler.apply.buildx import BuildOptions
 from reconciler.apply.proofs import Origin
 from reconciler.apply.remember import remember
-from reconciler.apply.results import Outcome
+from reconciler.apply.results import Done, Outcome
 from reconciler.apply.run import Options
 from reconciler.apply.run import apply as make_it_so
 from reconciler.apply.source import Fetch
 from reconciler.commands import Printed, Settings
 from reconciler.commands.output import written
 from reconciler.commands.session import RECHECK, Session, session, timestamp
+from reconciler.commands.visibility import hidden
 from reconciler.errors import Interrupted, PlanMismatch, ReconcileError
 from reconciler.model.evidence import Kind
 from reconciler.model.recipe import GitSource
+from reconciler.net import is_loopback
 from reconciler.observe import Trust
 from reconciler.plan import guards, saved
-from reconciler.plan.changes import MovePointer
+from reconciler.plan.changes import MovePointer, Publish
 from reconciler.plan.plan import Plan
 from reconciler.report import outcome as report
 from reconciler.report import text
@@ -54,6 +59,7 @@ class Flags:
     allow_replaced: int | None = None
     key: str = ""
     token: Path | None = None
+    lag: float | None = None
     logs: Path | None = None
 
     @classmethod
@@ -72,6 +78,7 @@ class Flags:
             allow_replaced=options.allow_replaced,
             key=options.key or "",
             token=options.identity_token,
+            lag=options.lag,
             logs=options.logs,
         )
 
@@ -106,6 +113,7 @@ async def _apply(settings: Settings, flags: Flags) -> tuple[Plan, Outcome]:
         settings.say(text.render(plan, colour=False).rstrip())
         if not plan.changes:
             return plan, Outcome((), complete=plan.complete)
+        known = {name for app in run.apps for name, image in run.records.load(app.app).images.items() if image.tags}
         with _stopped_by_signals(settings) as stop:
             terminal = sys.stderr.isatty() and settings.env.get("CI", "") in ("", "false")
             with progress(len(plan.changes), settings.say, terminal=terminal) as shown:
@@ -117,10 +125,22 @@ async def _apply(settings: Settings, flags: Flags) -> tuple[Plan, Outcome]:
                     signing=run.desired.signing,
                     fetch=_fetch(run),
                     options=await _options(run, plan, flags),
+                    downloads=run.upstreams,
                     progress=shown,
                     stop=stop,
                 )
-        return plan, outcome
+        return plan, await _with_notes(run, outcome, known)
+
+
+async def _with_notes(run: Session, outcome: Outcome, known: set[str]) -> Outcome:
+    """The outcome with what is to be said of repositories that were published to for the first time."""
+    first = [
+        result.change.target
+        for result in outcome.of(Done)
+        if isinstance(result.change, Publish) and str(result.change.target.repository) not in known
+    ]
+    notes = await hidden(run.settings, run.desired, first)
+    return replace(outcome, notes=(*outcome.notes, *notes.values()))
 
 
 async def _fresh(run: Session) -> Plan:
@@ -188,10 +208,16 @@ async def _options(run: Session, plan: Plan, flags: Flags) -> Options:
         credential=credential,
         secrets=tuple(run.credentials.secrets()),
         plain_http=run.desired.mirror.plain_http,
+        lag=flags.lag if flags.lag is not None else _usual_lag(host),
         environ=dict(settings.env),
         docker=settings.env.get("RECONCILE_DOCKER", "docker"),
         cosign=settings.env.get("RECONCILE_COSIGN", "cosign"),
     )
+
+
+def _usual_lag(host: str) -> float:
+    """A registry on this machine shows at once what was written; any other may take as long as GHCR does."""
+    return 0.0 if is_loopback(httpx.URL(f"http://{host}").host) else LAG
 
 
 def _revision(settings: Settings) -> str:

@@ -113,8 +113,6 @@ def _checksums(desired: Desired, app: App, entry: ChecksumEntry, release: Releas
     url = for_release(entry.url, release)
     exact = {for_platform(url, platform) for platform in desired.platforms(app)}
     known = [Checksum(one, entry.known[one]) for one in sorted(exact) if one in entry.known]
-    if known and len(known) == len(exact):
-        return known
     return [*known, Checksum(url, at=for_release(entry.at, release) if entry.at else "")]
 
 

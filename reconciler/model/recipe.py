@@ -87,8 +87,21 @@ class Recipe:
 
     @property
     def hash(self) -> str:
-        """Changes whenever the content may; what only tests it (`smoke`) or makes it faster (`cache`) is left out."""
-        content: dict[str, Any] = asdict(replace(self, smoke=None, cache=""))
-        content["bases"] = [[name, str(tag)] for name, tag in self.bases]
+        """Changes whenever the content may.
+
+        What only tests it (`smoke`, `checksums`) or makes it faster (`cache`) is left out: a checksum that is added
+        later must not make all that was published look stale.
+        """
+        return self._hash(replace(self, smoke=None, checksums=(), cache=""))
+
+    @property
+    def attempt(self) -> str:
+        """What a failed build is remembered by: changes also with what tests it, so that an edit of that counts."""
+        return self._hash(self)
+
+    @staticmethod
+    def _hash(recipe: Recipe) -> str:
+        content: dict[str, Any] = asdict(recipe)
+        content["bases"] = [[name, str(tag)] for name, tag in recipe.bases]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -66,7 +66,7 @@ class Failure:
 class ImageRecord:
     """One image. `pending`: per recipe hash the platforms pushed by digest but not published: locators, no authority.
 
-    `failures` is per recipe hash. `checksums`: sha256 per URL as first seen.
+    `failures` is per attempt (`Recipe.attempt`). `checksums`: sha256 per URL as first seen.
     """
 
     tags: Mapping[str, RecordedTag] = field(default_factory=dict)

@@ -100,7 +100,7 @@ def _past(view: View, wanted: Wanted, retry: bool) -> Past:
     return Past(
         recorded=image.tags.get(wanted.target.tag),
         repository_seen=bool(image.tags) or repository in view.seen or _answers(view, wanted.target.repository),
-        failure=None if retry else image.failures.get(wanted.recipe.hash),
+        failure=None if retry else image.failures.get(wanted.recipe.attempt),
     )
 
 
