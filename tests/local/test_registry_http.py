@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import anyio
 import httpx
 import pytest
 
+from reconciler.errors import ReconcileError
 from reconciler.local.registry import Fault, LocalRegistry, Manners, Referrers
 from reconciler.local.registry.actions import Stall
 from reconciler.model.digest import Digest
@@ -110,6 +113,39 @@ def test_bytes_that_differ_from_their_digest_are_refused(both: tuple[LocalRegist
     assert (wrong.status_code, code(wrong)) == (400, "DIGEST_INVALID")
     assert registry.store.manifests(HELLO) == ()
     assert not list((registry.root / "unfinished").iterdir())
+
+
+def test_an_upload_goes_on_after_a_broken_connection(both: tuple[LocalRegistry, httpx.Client]) -> None:
+    """What came before a client broke off isn't a blob; the session says how much it has, and goes on from there."""
+    registry, client = both
+    where = client.post(f"/v2/{HELLO}/blobs/uploads/").headers["Location"]
+    connection = http.client.HTTPConnection(registry.host)
+    connection.putrequest("PUT", f"{where}?digest={DIGEST}")
+    connection.putheader("Content-Length", str(len(BLOB)))
+    connection.endheaders(BLOB[:4000])
+    upload = registry.root / "unfinished"
+    deadline = time.monotonic() + 10
+    while next(upload.iterdir()).stat().st_size < 4000:
+        assert time.monotonic() < deadline
+    connection.close()
+    while registry.requests.in_flight:
+        assert time.monotonic() < deadline
+    assert registry.store.blob(HELLO, Digest.parse(DIGEST)) is None
+    assert client.get(where).headers["Range"] == "0-3999"
+    done = client.put(where, params={"digest": DIGEST}, content=BLOB[4000:])
+    assert done.status_code == 201
+    assert client.get(f"/v2/{HELLO}/blobs/{DIGEST}").content == BLOB
+
+
+def test_a_client_may_ask_before_it_sends(both: tuple[LocalRegistry, httpx.Client]) -> None:
+    """`Expect: 100-continue` is answered with 100 before the body, as curl waits for."""
+    registry, _ = both
+    with socket.create_connection(("127.0.0.1", registry.port), timeout=10) as connection:
+        head = f"POST /v2/{HELLO}/blobs/uploads/?digest={Digest.of(b'hello')} HTTP/1.1\r\nHost: x\r\n"
+        connection.sendall(f"{head}Content-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n".encode())
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"hello")
+        assert connection.makefile("rb").readline() == b"HTTP/1.1 201 Created\r\n"
 
 
 def test_a_cancelled_upload_is_gone(both: tuple[LocalRegistry, httpx.Client]) -> None:
@@ -407,6 +443,24 @@ def test_every_request_is_in_the_log(both: tuple[LocalRegistry, httpx.Client]) -
     assert registry.requests.max_in_flight == 1
     registry.requests.reset()
     assert len(registry.requests) == 0
+
+
+def test_what_cannot_start_says_why(root: Path, both: tuple[LocalRegistry, httpx.Client]) -> None:
+    """A taken port, a folder that can't be made, a registry never entered: errors of ours that say what to do."""
+    registry, _ = both
+    taken = LocalRegistry(root.with_name("other"), port=registry.port)
+    with pytest.raises(ReconcileError, match="can't listen") as caught, taken:
+        pass
+    assert (caught.value.where, bool(caught.value.todo)) == (registry.host, True)
+    in_the_way = root.with_name("file")
+    in_the_way.write_text("")
+    with pytest.raises(ReconcileError, match="can't be used"), LocalRegistry(in_the_way):
+        pass
+    with pytest.raises(ReconcileError, match="never started"):
+        _ = LocalRegistry(root).store
+    # the failed start left its folder unlocked
+    with LocalRegistry(root.with_name("other")) as other:
+        assert other.port != registry.port
 
 
 def test_it_serves_again_on_the_same_port(root: Path) -> None:
