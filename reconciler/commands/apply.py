@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from reconciler.apply.attach import LAG
 from reconciler.apply.buildx import BuildOptions
 from reconciler.apply.proofs import Origin
 from reconciler.apply.remember import remember
-from reconciler.apply.results import Done, Outcome
+from reconciler.apply.results import Done, Failed, Outcome
 from reconciler.apply.run import Options
 from reconciler.apply.run import apply as make_it_so
 from reconciler.apply.source import Fetch
@@ -114,7 +115,7 @@ async def _apply(settings: Settings, flags: Flags) -> tuple[Plan, Outcome]:
         if not plan.changes:
             return plan, Outcome((), complete=plan.complete)
         known = {name for app in run.apps for name, image in run.records.load(app.app).images.items() if image.tags}
-        with _stopped_by_signals(settings) as stop:
+        with _stopped_by_signals(settings) as stop, _logs(flags.logs) as logs:
             terminal = sys.stderr.isatty() and settings.env.get("CI", "") in ("", "false")
             with progress(len(plan.changes), settings.say, terminal=terminal) as shown:
                 outcome = await make_it_so(
@@ -124,11 +125,12 @@ async def _apply(settings: Settings, flags: Flags) -> tuple[Plan, Outcome]:
                     records=run.records,
                     signing=run.desired.signing,
                     fetch=_fetch(run),
-                    options=await _options(run, plan, flags),
+                    options=await _options(run, plan, flags, logs.folder),
                     downloads=run.upstreams,
                     progress=shown,
                     stop=stop,
                 )
+            logs.keep = logs.keep or any(failed.log for failed in outcome.of(Failed))
         return plan, await _with_notes(run, outcome, known)
 
 
@@ -185,7 +187,7 @@ def _fetch(run: Session) -> Fetch:
     return fetch
 
 
-async def _options(run: Session, plan: Plan, flags: Flags) -> Options:
+async def _options(run: Session, plan: Plan, flags: Flags, logs: Path) -> Options:
     settings = run.settings
     host = run.desired.mirror.registry
     credential = await asyncio.to_thread(run.credentials.for_host, host)
@@ -194,7 +196,7 @@ async def _options(run: Session, plan: Plan, flags: Flags) -> Options:
     )
     return Options(
         desired=settings.desired,
-        logs=flags.logs or Path(tempfile.gettempdir(), f"reconcile-logs-{os.getuid()}"),
+        logs=logs,
         jobs=flags.jobs,
         max_builds=flags.max_builds,
         build=BuildOptions(
@@ -210,8 +212,6 @@ async def _options(run: Session, plan: Plan, flags: Flags) -> Options:
         plain_http=run.desired.mirror.plain_http,
         lag=flags.lag if flags.lag is not None else _usual_lag(host),
         environ=dict(settings.env),
-        docker=settings.env.get("RECONCILE_DOCKER", "docker"),
-        cosign=settings.env.get("RECONCILE_COSIGN", "cosign"),
     )
 
 
@@ -235,6 +235,27 @@ def _revision(settings: Settings) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+@dataclass(slots=True)
+class _Logs:
+    """Where the logs of programs go: the folder that was asked for, or one of this run.
+
+    The latter goes with the run unless a program failed (`keep`): then an error names a file in it.
+    """
+
+    folder: Path
+    keep: bool
+
+
+@contextmanager
+def _logs(chosen: Path | None) -> Iterator[_Logs]:
+    logs = _Logs(chosen or Path(tempfile.mkdtemp(prefix="reconcile-logs-")), keep=chosen is not None)
+    try:
+        yield logs
+    finally:
+        if not logs.keep:
+            shutil.rmtree(logs.folder, ignore_errors=True)
 
 
 @contextmanager
