@@ -32,10 +32,10 @@ _SPECIAL = re.compile(
 # ASCII punctuation that CommonMark (2.4) gives a meaning in the middle of a line; entities where a backslash won't do
 _PROSE = re.compile(r"[\\`*_\[\]~<>&|]")
 _ENTITY = {"<": "&lt;", ">": "&gt;", "&": "&amp;", "|": "&#124;", "`": "&#96;"}
-_NUMBERED = re.compile(r"\d{1,9}[.)]")
+_NUMBERED = re.compile(r"\d{1,9}[.)](?!\S)")
 # a code span that whoever wrote the text meant: around whole words, at most in brackets or before punctuation
 _MEANT = re.compile(r"(?<!\S)(\(*)`([^`\s](?:[^`]*[^`\s])?)`([),.;:!?]*)(?!\S)")
-_URL = re.compile(r"[A-Za-z0-9:/?#&=%._~+-]{1,2000}", re.ASCII)
+_URL = re.compile(r"[A-Za-z0-9:/?#&=%._~+-]{1,500}", re.ASCII)
 
 
 def plain(text: str, limit: int = 2000) -> str:
@@ -78,7 +78,18 @@ def markdown(text: str, limit: int = 400) -> str:
 
 
 def _words(text: str) -> list[str]:
-    return [_spans(word) if _SPECIAL.search(word) else _PROSE.sub(_prose, word) for word in text.split()]
+    return list(map(_word, text.split()))
+
+
+def _word(word: str) -> str:
+    """`word` as prose, or as code what is special in it: not the punctuation of the sentence around it."""
+    if _SPECIAL.search(word) is None:
+        return _PROSE.sub(_prose, word)
+    core = word.lstrip('("').rstrip(',;:.!?)"')
+    if _SPECIAL.search(core) is None:
+        core = word
+    before, _, after = word.partition(core)
+    return f"{before}{_spans(core)}{after}"
 
 
 def _prose(match: re.Match[str]) -> str:
@@ -104,7 +115,7 @@ def _spans(text: str) -> str:
 
 
 def _span(part: str) -> str:
-    if part in _ENTITY:
+    if part in "`|":
         return _ENTITY[part]
     # one space is stripped from both ends where both have one (CommonMark 6.1)
     padding = " " if part[0] == part[-1] == " " and part.strip() else ""
