@@ -64,16 +64,21 @@ class Cosign:
         parallel: int = 4,
     ) -> None:
         self._tools = tools
-        self.signing = signing
+        self._signing = signing
         self._key = key or (signing.method.private if isinstance(signing.method, KeyPair) else "")
         self._token = token
         self._plain_http = plain_http
         self._slots = asyncio.Semaphore(parallel)
         self._files: Sequence[str] | None = None
 
+    @property
+    def signing(self) -> Signing:
+        """How it signs, and whose proofs count."""
+        return self._signing
+
     def lacks(self) -> str:
         """What a signer needs and isn't there, or nothing (rule 10)."""
-        if isinstance(self.signing.method, KeyPair):
+        if isinstance(self._signing.method, KeyPair):
             if not self._key:
                 return "no private key to sign with: name one with --key (a file, env://NAME, a KMS)"
             if self._key.startswith("env://") and not self._tools.environ.get(self._key.removeprefix("env://")):
@@ -125,7 +130,7 @@ class Cosign:
     async def sign_legacy(self, target: DigestRef) -> None:
         """Signs the digest as cosign 2 does and uploads it: the tag `sha256-<hex>.sig` has no other writer than us."""
         words = ["sign", "--new-bundle-format=false", "--use-signing-config=false", "--yes", *self._signer_words()]
-        words += self._legacy_services() if isinstance(self.signing.method, Keyless) else ["--tlog-upload=false"]
+        words += self._legacy_services() if isinstance(self._signing.method, Keyless) else ["--tlog-upload=false"]
         if self._plain_http:
             words.append("--allow-http-registry")
         await self._run([*words, str(target)], f"cosign sign {target} (legacy)")
@@ -152,7 +157,7 @@ class Cosign:
 
     def _environment(self) -> Mapping[str, str]:
         """The OIDC variables for a keyless signer, the password and the KMS's own variables for a key: never both."""
-        if isinstance(self.signing.method, Keyless):
+        if isinstance(self._signing.method, Keyless):
             names = frozenset[str]() if self._token else OIDC_VARIABLES
             # a token in a file must not compete with one in the environment
             env = self._tools.environment(names, _SIGSTORE_PREFIXES)
@@ -164,7 +169,7 @@ class Cosign:
         return {"COSIGN_PASSWORD": "", **env}
 
     def _signer_words(self) -> Sequence[str]:
-        if isinstance(self.signing.method, KeyPair):
+        if isinstance(self._signing.method, KeyPair):
             return ("--key", self._key)
         return ("--identity-token", str(self._token)) if self._token else ()
 
@@ -172,20 +177,20 @@ class Cosign:
         """Which services it uses, and what it trusts of their answers; without them it asks Sigstore's own by TUF."""
         if self._files is None:
             words: list[str] = []
-            method = self.signing.method
+            method = self._signing.method
             if isinstance(method, KeyPair):
                 words += ["--signing-config", self._keep("signing-config.json", json.dumps(_NO_SERVICES))]
                 words += ["--trusted-root", self._keep("trusted-root.json", json.dumps(_NO_ROOTS))]
             else:
                 words += ["--signing-config", method.signing_config] if method.signing_config else []
-                if self.signing.policy.trusted_root:
-                    words += ["--trusted-root", self._keep("trusted-root.json", self.signing.policy.trusted_root)]
+                if self._signing.policy.trusted_root:
+                    words += ["--trusted-root", self._keep("trusted-root.json", self._signing.policy.trusted_root)]
             self._files = words
         return self._files
 
     def _legacy_services(self) -> Sequence[str]:
         """cosign 2's way to name services: the URLs that stand in the signing config."""
-        method = self.signing.method
+        method = self._signing.method
         if not isinstance(method, Keyless) or not method.signing_config:
             return ()
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -74,7 +74,7 @@ class _Running:
 
 
 class Executor:
-    """Walks one plan. `diagnose` asks registry and builder after a failed build; its answer, if any, stops new ones."""
+    """Walks one plan."""
 
     def __init__(
         self,
@@ -88,7 +88,6 @@ class Executor:
         slots: Slots,
         progress: Progress,
         now: Callable[[], datetime],
-        diagnose: Callable[[], Awaitable[str]],
     ) -> None:
         self._plan = plan
         self._publisher = publisher
@@ -99,7 +98,6 @@ class Executor:
         self._slots = slots
         self._progress = progress
         self._now = now
-        self._diagnose = diagnose
         self._tasks: dict[TagRef, asyncio.Task[Result]] = {}
         self._running: dict[TagRef, _Running] = {}
 
@@ -151,7 +149,7 @@ class Executor:
         except MovedError as error:
             return Moved(change, error.reason)
         except BuildFailed as error:
-            return await self._build_failed(change, error)
+            return self._build_failed(change, error)
         except SignerFailed as error:
             self._slots.close(f"nothing can be signed: {error.reason}")
             return Failed(change, str(error), error.log)
@@ -216,14 +214,9 @@ class Executor:
             case Failed(reason=reason) | Moved(reason=reason) | NotTried(reason=reason):
                 return reason.splitlines()[0] if reason else "it isn't complete"
 
-    async def _build_failed(self, change: Change, error: BuildFailed) -> Result:
+    def _build_failed(self, change: Change, error: BuildFailed) -> Result:
         """Backs off, unless the registry or the builder is to blame: then nothing is held against the recipe."""
-        blame = ""
-        if isinstance(error.error, ToolError):
-            blame = await self._diagnose()
-        if blame:
-            self._slots.close(blame)
-        elif not isinstance(change, MovePointer):
+        if not error.blame and not isinstance(change, MovePointer):
             with contextlib.suppress(RecordError):
                 update = recording.failed(change.wanted, error.reason, self._now())
                 self._records.update(change.app, update)

@@ -22,7 +22,14 @@ class _Wrapped(ReconcileError):
 
 
 class BuildFailed(_Wrapped):
-    """The release couldn't be built, or its smoke test failed: this recipe backs off (issue: work that survives)."""
+    """The release couldn't be built, or its smoke test failed: this recipe backs off.
+
+    `blame`: what else is down (the registry, the builder); then nothing is held against the recipe.
+    """
+
+    def __init__(self, error: ReconcileError, blame: str = "") -> None:
+        super().__init__(error)
+        self.blame = blame
 
 
 class SignerFailed(_Wrapped):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from reconciler.apply.annotations import commit_of, ref_of, upstream_of
 from reconciler.apply.attach import Attacher
-from reconciler.apply.cosign import Cosign
 from reconciler.apply.together import together
 from reconciler.errors import BuildError, EvidenceError
 from reconciler.evidence.examine import examine, platform_proofs
@@ -20,7 +19,8 @@ from reconciler.model.digest import Digest
 from reconciler.model.evidence import Binding, Evidence, Invalid, Kind, Missing, Unknown
 from reconciler.model.observed import Absent, Child
 from reconciler.model.platform import Platform
-from reconciler.model.reference import Repository
+from reconciler.model.reference import DigestRef, Repository
+from reconciler.model.signing import Signing
 from reconciler.model.wanted import Wanted
 from reconciler.plan.decide import is_bound
 from reconciler.registry import parsing
@@ -57,6 +57,27 @@ class Subject:
         return self.descriptor.digest
 
 
+class Signer(Protocol):
+    """Whoever makes bundles; `cosign.Cosign` does."""
+
+    @property
+    def signing(self) -> Signing:
+        """How, and whose count."""
+        ...
+
+    async def sign(self, target: DigestRef) -> bytes:
+        """A bundle that signs the digest; ToolError where it can't be made."""
+        ...
+
+    async def attest(self, statement: bytes, what: str) -> bytes:
+        """A bundle that holds the statement byte by byte; ToolError where it can't be made."""
+        ...
+
+    async def sign_legacy(self, target: DigestRef) -> None:
+        """Signs the digest as cosign 2 does, in the registry; ToolError where it can't be done."""
+        ...
+
+
 class Prover:
     """Makes and checks proofs. `sleep` and `pause` (seconds) bound how a registry that lags is asked again."""
 
@@ -64,7 +85,7 @@ class Prover:
         self,
         registry: Registry,
         judge: Judge,
-        cosign: Cosign,
+        signer: Signer,
         attacher: Attacher,
         origin: Origin,
         *,
@@ -73,7 +94,7 @@ class Prover:
     ) -> None:
         self._registry = registry
         self._judge = judge
-        self._cosign = cosign
+        self._signer = signer
         self._attacher = attacher
         self._origin = origin
         self._sleep = sleep
@@ -88,7 +109,7 @@ class Prover:
 
     async def sign_platform(self, repository: Repository, child: Child) -> None:
         """Signs one image right after its push: that is our right to sign an index with it later (rule 4)."""
-        bundle = await self._cosign.sign(repository.at(child.digest))
+        bundle = await self._signer.sign(repository.at(child.digest))
         subject = Descriptor(child.media_type, child.digest, child.size)
         await self._attacher.attach(repository, subject, [bundle], alone=True)
 
@@ -154,9 +175,9 @@ class Prover:
         return tuple(sorted(frozenset(platforms) - proven))
 
     async def _signature(self, repository: Repository, digest: Digest) -> list[bytes]:
-        if "legacy" in self._cosign.signing.policy.layouts:
-            await self._cosign.sign_legacy(repository.at(digest))
-        return [await self._cosign.sign(repository.at(digest))]
+        if "legacy" in self._signer.signing.policy.layouts:
+            await self._signer.sign_legacy(repository.at(digest))
+        return [await self._signer.sign(repository.at(digest))]
 
     async def _mirror(self, wanted: Wanted, subject: Subject, adopted: str) -> list[bytes]:
         binding = Binding(
@@ -175,7 +196,7 @@ class Prover:
             mirror_revision=self._origin.revision,
             adopted=adopted,
         )
-        return [await self._cosign.attest(dump(content), f"{wanted.target} mirror")]
+        return [await self._signer.attest(dump(content), f"{wanted.target} mirror")]
 
     async def _attestations(
         self, repository: Repository, digest: Digest, platform: Platform, child: Child, kinds: tuple[Kind, ...]
@@ -219,7 +240,7 @@ class Prover:
             if isinstance(data, Absent):
                 raise BuildError("BuildKit's attestation is gone", where=where, todo="have the version built again")
             content = await asyncio.to_thread(_restated, data, str(repository), (digest, child.digest), where)
-            return await self._cosign.attest(content, f"{repository.at(digest)} {kind} {platform}")
+            return await self._signer.attest(content, f"{repository.at(digest)} {kind} {platform}")
 
 
 def _restated(data: bytes, name: str, subjects: tuple[Digest, Digest], where: str) -> bytes:

@@ -30,6 +30,7 @@ from reconciler.apply.slots import NotNow, Slots
 from reconciler.apply.tagging import Tagger
 from reconciler.apply.together import together
 from reconciler.errors import BuildError, EvidenceError, ReconcileError, Refused, RegistryError, ToolError
+from reconciler.evidence.weigh import annotated
 from reconciler.model.digest import Digest
 from reconciler.model.evidence import Evidence, Kind
 from reconciler.model.observed import Absent
@@ -61,7 +62,11 @@ class Steps(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Makes changes to tags of releases. `smoke` is None where smoke tests were made elsewhere."""
+    """Makes changes to tags of releases.
+
+    `smoke` is None where smoke tests were made elsewhere. `diagnose` asks registry and builder after a failed build;
+    its answer, if any, is why no new one starts.
+    """
 
     registry: Registry
     records: Records
@@ -71,6 +76,7 @@ class Publisher:
     smoke: SmokeTest | None
     slots: Slots
     now: Callable[[], datetime]
+    diagnose: Callable[[], Awaitable[str]]
 
     async def make(self, change: OfRelease, bases: Mapping[str, DigestRef], steps: Steps) -> Done | Unconfirmed:
         """Makes `change` so. `bases` has the digest of each base by its name in FROM.
@@ -174,12 +180,21 @@ class Publisher:
                 sure = frozenset(child.digest for child in content.subject.platforms.values())
         rest = {platform: child for platform, child in change.keep.items() if child.digest not in sure}
         unproven = await self.prover.unproven(wanted.target.repository, rest)
-        if unproven:
+        for platform in unproven:
             raise Refused(
-                f"nothing proves that this mirror built its image for {unproven[0]}, so it isn't signed",
+                f"nothing proves that this mirror built its image for {platform}, so it isn't signed",
                 where=str(wanted.target),
                 todo="make a new plan",
             )
+        for platform, child in rest.items():
+            said = annotated((await self._read(wanted, child.digest)).subject.annotations)
+            # an image that was adopted says nothing of itself; one of ours says which version it is (rule 5)
+            if said is not None and not is_bound(wanted, said):
+                raise Refused(
+                    f"its image for {platform} is one of {said.repository} {said.version}",
+                    where=str(wanted.target),
+                    todo="make a new plan",
+                )
 
     async def _settle_new(self, wanted: Wanted) -> None:
         """A repository that denies reading is new only if we may push to it and then get a definite 404."""
@@ -233,7 +248,7 @@ class Publisher:
                 try:
                     one = await self.build(wanted, platform, bases)
                 except ReconcileError as error:
-                    raise (BuildFailed(error) if mine(error) else error) from None
+                    raise (await self._build_failed(error) if mine(error) else error) from None
                 self.records.update(wanted.app, recording.pending(wanted, platform, one.pushed))
             steps.say(f"sign {platform} {one.child.digest.short}")
             await self._signing(self.prover.sign_platform(wanted.target.repository, one.child))
@@ -252,15 +267,22 @@ class Publisher:
         async def test(run: SmokeTest, smoke: Smoke, platform: Platform) -> None:
             async with self.slots.work():
                 steps.say(f"smoke-test {platform}")
-                await run(smoke, image, platform, where)
+                try:
+                    await run(smoke, image, platform, where)
+                except (BuildError, ToolError) as error:
+                    if isinstance(error, BuildError):
+                        # built once more the next time: a wrong image must not be taken up again
+                        self.records.update(wanted.app, recording.not_pending(wanted, wanted.platforms))
+                    raise await self._build_failed(error) from None
 
-        try:
-            await together(test(self.smoke, smoke, platform) for platform in wanted.platforms)
-        except (BuildError, ToolError) as error:
-            if isinstance(error, BuildError):
-                # built once more the next time: a wrong image must not be taken up again
-                self.records.update(wanted.app, recording.not_pending(wanted, wanted.platforms))
-            raise BuildFailed(error) from None
+        await together(test(self.smoke, smoke, platform) for platform in wanted.platforms)
+
+    async def _build_failed(self, error: ReconcileError) -> BuildFailed:
+        """What that failure means; told before the slot is free, so that nothing begins on a builder that is down."""
+        blame = await self.diagnose() if isinstance(error, ToolError) else ""
+        if blame:
+            self.slots.close(blame)
+        return BuildFailed(error, blame)
 
     async def _sign(
         self,

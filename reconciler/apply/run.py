@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from reconciler.apply.smoke import SmokeTest
 from reconciler.apply.source import Fetch, Sources
 from reconciler.apply.tagging import PATIENCE, Tagger
 from reconciler.apply.toolbox import Limits, Toolbox
-from reconciler.errors import ReconcileError
+from reconciler.errors import ReconcileError, ToolError
 from reconciler.evidence.judge import Judge
 from reconciler.model.digest import Digest
 from reconciler.model.platform import Platform
@@ -104,6 +105,7 @@ async def apply(
     """
     if not plan.changes:
         return Outcome((), complete=plan.complete)
+    _own_folder(options.logs)
     with _run_config(plan, options) as config:
         tools = _toolbox(config, options)
         cosign = Cosign(
@@ -139,6 +141,7 @@ async def apply(
                     None if options.results is not None else _smoke(tools, options),
                     slots,
                     now,
+                    lambda: _diagnose(plan, registry, tools, options),
                 ),
                 registry=registry,
                 records=records,
@@ -147,11 +150,21 @@ async def apply(
                 slots=slots,
                 progress=progress or Silent(),
                 now=now,
-                diagnose=lambda: _diagnose(plan, registry, tools, options),
             )
             return await executor.walk(stop or asyncio.Event())
         finally:
             await sources.close()
+
+
+def _own_folder(logs: Path) -> None:
+    """Makes the folder for logs; ToolError where it is somebody else's, who could have put links in our files' place."""
+    try:
+        logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = logs.lstat()
+    except OSError as error:
+        raise ToolError(f"the folder for logs can't be made: {error.strerror}", where=str(logs)) from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise ToolError("the folder for logs isn't ours", where=str(logs), todo="name another one with --logs")
 
 
 def _run_config(plan: Plan, options: Options) -> RunConfig:
