@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from reconciler.apply import edits
+from reconciler.apply.dockerfile import check_bases
 from reconciler.desired.files import Unreadable, folder_digest, inside
 from reconciler.errors import BuildError
 from reconciler.model.recipe import Edit, FolderSource, GitSource, Recipe
@@ -66,6 +67,8 @@ class Sources:
             recipe.own_dockerfile,
             recipe.unpin,
             recipe.edits,
+            recipe.bases,
+            recipe.args if recipe.bases else (),
         )
         return await _once(self._prepared, key, lambda: self._prepare(recipe, where))
 
@@ -115,6 +118,8 @@ class Sources:
             self._edit(edit, dockerfile if own else _file(top, edit.file, where), where)
         if recipe.unpin:
             _write(dockerfile, edits.unpin(_read(dockerfile, where)))
+        if recipe.bases:
+            check_bases(recipe, _read(dockerfile, where), where)
         folder = _resolved(top, recipe.context, where)
         if not folder.is_dir():
             raise BuildError(f"{recipe.context} is no folder in the source", where=where)

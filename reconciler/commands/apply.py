@@ -29,7 +29,7 @@ from reconciler.apply.run import apply as make_it_so
 from reconciler.apply.source import Fetch
 from reconciler.commands import Printed, Settings
 from reconciler.commands.output import written
-from reconciler.commands.session import RECHECK, Session, session, timestamp
+from reconciler.commands.session import RECHECK, Session, cache_folder, session, timestamp
 from reconciler.commands.visibility import hidden
 from reconciler.errors import Interrupted, PlanMismatch, ReconcileError
 from reconciler.model.evidence import Kind
@@ -202,6 +202,7 @@ async def _options(run: Session, plan: Plan, flags: Flags, logs: Path) -> Option
         build=BuildOptions(
             builder=flags.builder,
             sbom=run.desired.mirror.sbom_generator if needs_sbom else "",
+            cache=cache_folder(settings, "build"),
             flags=flags.build_flags,
         ),
         key=flags.key,

@@ -97,10 +97,10 @@ async def session(settings: Settings) -> AsyncIterator[Session]:
         yield Session(settings, desired, apps, records, credentials, registry, Judge(desired.signing.policy), upstreams)
 
 
-def cache_folder(settings: Settings) -> Path | None:
-    """Where answers of upstreams are kept between runs (ETags); None where there is no home."""
+def cache_folder(settings: Settings, what: str = "upstream") -> Path | None:
+    """Where answers of upstreams (ETags), or else `what`, are kept between runs; None where there is no home."""
     base = settings.env.get("RECONCILE_CACHE")
     if base:
-        return Path(base, "upstream")
+        return Path(base, what)
     home = settings.env.get("XDG_CACHE_HOME") or (settings.env.get("HOME", "") and f"{settings.env['HOME']}/.cache")
-    return Path(home, "reconcile", "upstream") if home else None
+    return Path(home, "reconcile", what) if home else None
