@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def apply_words(on: Stage) -> Sequence[str]:
 
 def shell_file(on: Stage) -> Path:
     """Write the file to be read by a shell (`. FILE`), in which every command of `commands` works."""
-    lines = [f"export {name}={shlex.quote(on.env[name])}" for name in _SHOWN]
+    # the `reconcile` that runs here may be in a virtual environment that the other shell hasn't entered
+    env = {**on.env, "PATH": f"{on.env['PATH']}:{Path(sys.executable).parent}"}
+    lines = [f"export {name}={shlex.quote(env[name])}" for name in _SHOWN]
     if on.engine is not None:
         lines.append(f"export DOCKER_HOST={shlex.quote(f'unix://{on.engine.socket}')}")
     path = on.folder / _SHELL
@@ -60,7 +63,10 @@ def commands(on: Stage, policy: Policy) -> Sequence[tuple[str, Sequence[str]]]:
         inspect = f"docker buildx imagetools inspect --builder={on.builder} {hello}:latest"
         groups.append(("what latest names, and its platforms", [inspect]))
     if latest is not None:
-        groups.append(("each proof, by cosign alone", _cosign(hello, latest, policy)))
+        groups.append(("signature and SBOM, by cosign alone", _cosign(hello, latest, policy)))
+        groups.append(
+            ("how to check every proof of all tags so", ["reconcile verify --allow-private --print-commands"])
+        )
     if on.engine is not None:
         words = [f"docker run --rm --network=none --platform={one} {hello}:latest" for one in on.platforms]
         groups.append(("the images, run", words))
@@ -71,4 +77,4 @@ def commands(on: Stage, policy: Policy) -> Sequence[tuple[str, Sequence[str]]]:
 
 def _cosign(repository: Repository, digest: Digest, policy: Policy) -> Sequence[str]:
     root = "desired/trusted_root.json"
-    return verify_commands(policy, [repository.at(digest)], Kind, trusted_root=root, http=True)
+    return verify_commands(policy, [repository.at(digest)], (Kind.SIGNATURE, Kind.SBOM), trusted_root=root, http=True)

@@ -10,6 +10,7 @@ What takes long is the engine and what is built on it, so everything else happen
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.errors import ToolError
+from reconciler.errors import ToolError, ToolMissing
 from reconciler.local import binfmt, builder, debian, engine, images
 from reconciler.local.builder import Builder
 from reconciler.local.catalogue import Tool
@@ -40,6 +41,12 @@ _OWN_BUILDER = frozenset(
 _RENEWED_EVERY = 120.0
 # where nothing can be made from Debian's packages, and an own builder can reach Docker Hub
 _PUBLIC_BASE = "docker.io/library/busybox:stable"
+
+# this machine's loopback is where registry and upstream are
+_OR_NAME_ONE = (
+    "or name a builder that sees this machine's network: docker buildx create --name demo --driver docker-container "
+    "--driver-opt network=host --bootstrap, then reconcile demo --builder demo"
+)
 
 Say = Callable[[str], None]
 
@@ -141,8 +148,16 @@ def _side(
     if own_builder:
         tools = obtain(*wanted, *(images.tools_for(platforms) if _is_debian() else ()), say=say)
         return tools, Builder(own_builder, tools[Tool.DOCKER], _users_config(environ)), None
+    if os.geteuid() != 0:
+        raise ToolError(
+            "the demo starts a builder of its own, which takes root on Linux", todo=f"run it as root, {_OR_NAME_ONE}"
+        )
     wanted += (*engine.TOOLS, *images.tools_for(platforms), *binfmt.tools_for(platforms))
-    tools = obtain(*wanted, say=say)
+    try:
+        tools = obtain(*wanted, say=say)
+    except ToolMissing as error:
+        todo = f"{error.todo};\n  {_OR_NAME_ONE}"
+        raise ToolMissing(error.what, where=error.where, todo=todo, tail=error.tail, log=error.log) from None
     stack.enter_context(binfmt.emulation(platforms, tools))
     private = stack.enter_context(Engine(tools, say=say))
     return tools, stack.enter_context(builder.private_builder(tools, private, platforms=platforms)), private
