@@ -29,20 +29,20 @@ from reconciler.apply.results import Done, Unconfirmed
 from reconciler.apply.slots import NotNow, Slots
 from reconciler.apply.tagging import Tagger
 from reconciler.apply.together import together
-from reconciler.errors import BuildError, EvidenceError, ReconcileError, Refused, RegistryError, ToolError
+from reconciler.errors import BuildError, Denied, EvidenceError, ReconcileError, Refused, RegistryError, ToolError
 from reconciler.evidence.weigh import annotated
 from reconciler.model.digest import Digest
 from reconciler.model.evidence import Evidence, Kind
 from reconciler.model.observed import Absent
 from reconciler.model.platform import Platform
 from reconciler.model.recipe import Smoke
-from reconciler.model.reference import DigestRef
+from reconciler.model.reference import DigestRef, Repository
 from reconciler.model.wanted import Wanted
 from reconciler.plan.changes import Adopt, Assembly, OfRelease, Prove, Publish, Restore
 from reconciler.plan.decide import is_bound
 from reconciler.record import Records
 from reconciler.registry.client import Registry
-from reconciler.registry.descriptor import Descriptor
+from reconciler.registry.descriptor import Descriptor, Manifest
 from reconciler.registry.media import OCI_INDEX
 from reconciler.registry.push import NotGranted
 
@@ -197,13 +197,16 @@ class Publisher:
                 )
 
     async def _settle_new(self, wanted: Wanted) -> None:
-        """A repository that denies reading is new only if we may push to it and then get a definite 404."""
+        """A repository that denies reading is new only if we may push to it and then get a definite 404.
+
+        Where the desired state says that it may be new (`create`), the right to push is enough.
+        """
         repository = wanted.target.repository
         todo = f"if it doesn't exist yet, write `create: [{wanted.image}]` in the desired file"
         try:
             may_push = await self.registry.can_push(repository)
             # with the token that may push: the unknown is denied to those who may only pull (protocols 2.7)
-            found = await self.registry.manifest(repository, wanted.target.tag, push=True)
+            found = await self._found(repository, wanted)
         except RegistryError as error:
             raise Refused(
                 f"whether it is new can't be settled: {error.reason}", where=str(repository), todo=todo
@@ -211,6 +214,14 @@ class Publisher:
         if isinstance(may_push, NotGranted) or not isinstance(found, Absent):
             why = f"we may not push: {may_push.reason}" if isinstance(may_push, NotGranted) else "its tag is there"
             raise Refused(f"presumed new, but {why}", where=str(repository), todo=todo)
+
+    async def _found(self, repository: Repository, wanted: Wanted) -> Manifest | Absent:
+        try:
+            return await self.registry.manifest(repository, wanted.target.tag, push=True)
+        except Denied:
+            if wanted.create:
+                return Absent()
+            raise
 
     async def _build_all(self, change: Assembly, bases: Mapping[str, DigestRef], steps: Steps) -> list[Built]:
         """Every platform that is to be built; each stands in the record as soon as it is pushed.
