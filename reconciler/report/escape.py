@@ -6,8 +6,9 @@
     annotation   a message for GitHub's runner        annotation_property   a property of such a message
 
 What is replaced: control, format, private and unassigned characters and halves of characters become U+FFFD, line breaks
-and runs of white space one space, and what is over the limit an ellipsis. In `markdown` a pair of backticks around
-whole words makes a code span. Everything else is shown as it was given.
+and runs of white space one space, and what is over the limit an ellipsis. `##[` is parted, as GitHub's runner would
+take it for a command anywhere in a line. In `markdown` a pair of backticks around whole words makes a code span.
+Everything else is shown as it was given.
 """
 
 from __future__ import annotations
@@ -119,12 +120,13 @@ def _span(part: str) -> str:
         return _ENTITY[part]
     # one space is stripped from both ends where both have one (CommonMark 6.1)
     padding = " " if part[0] == part[-1] == " " and part.strip() else ""
-    return f"`{padding}{part}{padding}`"
+    # Markdown may be printed in a job, and in a code span nothing can be written in another way
+    return f"`{padding}{part.replace('##[', '## [')}{padding}`"
 
 
 def html(text: str, limit: int = 2000) -> str:
     """`text` in HTML, between tags or in a quoted attribute."""
-    return _html.escape(plain(text, limit), quote=True)
+    return _html.escape(plain(text, limit), quote=True).replace("##[", "&#35;#[")
 
 
 def html_code(text: str, limit: int = 400) -> str:

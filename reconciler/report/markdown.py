@@ -14,7 +14,7 @@ from reconciler.plan.changes import Change, MovePointer, words
 from reconciler.plan.plan import Drift, Held, Plan
 from reconciler.plan.saved import state, will
 from reconciler.report import wording
-from reconciler.report.escape import code, html_code, is_link, link, log, markdown
+from reconciler.report.escape import code, command_free, html_code, is_link, link, log, markdown
 from reconciler.report.fitting import Block, Measure, characters, fit, size
 from reconciler.report.wording import count, held_symbol, is_quiet, kinds, scope, symbol, verdict
 
@@ -91,7 +91,7 @@ def render_failure(errored: str, context: Context = _NO_CONTEXT, medium: Medium 
 
 def _broken(text: str) -> Iterator[str]:
     for line in text.split("\n"):
-        yield from (line[at : at + _LINE] for at in range(0, max(1, len(line)), _LINE))
+        yield from (command_free(line[at : at + _LINE]) for at in range(0, max(1, len(line)), _LINE))
 
 
 def _text(lines: list[str]) -> str:

@@ -138,7 +138,12 @@ SEAMS = [
 
 def meant(text: str) -> str:
     """`text` as it should be seen in Markdown: a pair of backticks around whole words has become a code span."""
-    return re.sub(r"(?<!\S)(\(*)`([^`\s](?:[^`]*[^`\s])?)`([),.;:!?]*)(?!\S)", r"\1\2\3", plain(text, 10_000))
+    return parted(re.sub(r"(?<!\S)(\(*)`([^`\s](?:[^`]*[^`\s])?)`([),.;:!?]*)(?!\S)", r"\1\2\3", plain(text, 10_000)))
+
+
+def parted(text: str) -> str:
+    """`text` without the older spelling of a runner's command, as it would be one wherever it stands."""
+    return text.replace("##[", "## [")
 
 
 def check_inert(source: str) -> None:
@@ -186,7 +191,7 @@ def test_a_table_keeps_its_columns(first: str, second: str) -> None:
     assert [len(row) for row in page.cells] == [3, 3]
     shown = page.cells[1]
     assert same(shown[0], meant(first[:400] + "…" if len(first) > 400 else first))
-    assert same(shown[1], plain(second, 400))
+    assert same(shown[1], parted(plain(second, 400)))
     assert shown[2] == "end"
 
 

@@ -185,3 +185,13 @@ def test_a_long_failure_is_cut() -> None:
 def test_lengths() -> None:
     """Characters as UTF-16 counts them, sizes as UTF-8 does."""
     assert [(characters(text), size(text)) for text in ("abc", "é", "漢", "😀")] == [(3, 3), (1, 2), (1, 3), (2, 4)]
+
+
+@given(any_text)
+def test_markdown_in_a_log_is_no_command(text: str) -> None:
+    """Printed in a job, no line of it is taken as a command."""
+    held = Plan(held=(Held(text, Unknown(f"{text} ##[error]x {text}")), Held("::error::x", Unknown("::error::x"))))
+    for shown in (markdown.render(held, CONTEXT), markdown.render_failure(f"{text}\n{'x' * 100}::error::{text}")):
+        for line in shown.split("\n"):
+            assert not line.strip().startswith("::")
+            assert "##[" not in line
