@@ -157,7 +157,7 @@ async def apply(
 
 
 def _own_folder(logs: Path) -> None:
-    """Makes the folder for logs; ToolError where it is somebody else's, who could have put links in our files' place."""
+    """Makes the folder for logs; ToolError where it is somebody else's, who could have put links there."""
     try:
         logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         found = logs.lstat()

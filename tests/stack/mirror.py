@@ -42,6 +42,7 @@ from reconciler.plan.make import make
 from reconciler.plan.plan import Plan
 from reconciler.record import Records
 from reconciler.registry.client import Registry
+from reconciler.registry.credential import Credential
 from reconciler.registry.credentials import Credentials
 
 AMD64 = Platform.parse("linux/amd64")
@@ -96,6 +97,9 @@ class Mirror:
     adopt: Mapping[str, Digest] = field(default_factory=dict)
     withdrawn: frozenset[str] = frozenset()
     options: Mapping[str, Any] = field(default_factory=dict)
+    signed: Signing | None = None
+    credential: Credential | None = None
+    realms: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         (self.folder / "desired").mkdir(parents=True, exist_ok=True)
@@ -135,7 +139,9 @@ class Mirror:
 
     @property
     def signing(self) -> Signing:
-        """By our key, which alone counts."""
+        """By our key, which alone counts, unless told otherwise."""
+        if self.signed is not None:
+            return self.signed
         public = PublicKey((self.folder / "key.pub").read_text(encoding="utf-8"))
         return Signing(KeyPair(public, str(self.key)), Policy((public,), layouts=self.layouts))
 
@@ -189,6 +195,7 @@ class Mirror:
             build=BuildOptions(builder=self.builder, sbom=self.scanner),
             origin=Origin("https://git.example/mirror", "0" * 40),
             environ=self.environ,
+            credential=self.credential,
             lag=0,
         )
         stop = given.pop("stop", None)
@@ -210,8 +217,9 @@ class Mirror:
         return await self.apply(await self.plan(), steps, **given)
 
     def client(self) -> Registry:
-        """A client of the registry, without credentials."""
-        return Registry(Credentials(), allow_private=True)
+        """A client of the registry, with the credential if there is one."""
+        fixed = {self.host: self.credential} if self.credential else {}
+        return Registry(Credentials(fixed=fixed), allow_private=True, realms=self.realms)
 
     def settings(self, kill_at: int, kill_on: str = "") -> dict[str, Any]:
         """What the program form of this file reads; it kills itself at that step, or the first that holds a text."""
