@@ -73,12 +73,19 @@ def is_ours(fault: Fault) -> bool:
     return "accept header" in fault.message.lower()
 
 
+def told(answer: Answer) -> str:
+    """All that an error body tells: its messages, decoded (a µ may be written as an escape), or else its text."""
+    found = faults(answer.body)
+    if found:
+        return "\n".join(f"{fault.code}: {fault.message}" for fault in found)
+    return answer.body.decode("utf-8", "replace")
+
+
 def is_rate_limit(answer: Answer) -> bool:
     """429, or a 403 whose text says that it is one (GHCR's secondary limits, protocols 2.13)."""
     if answer.status == 429:
         return True
-    text = answer.body.decode("utf-8", "replace").lower()
-    return answer.status == 403 and any(word in text for word in _RATE_WORDS)
+    return answer.status == 403 and any(word in told(answer).lower() for word in _RATE_WORDS)
 
 
 def is_passing(answer: Answer) -> bool:
@@ -137,4 +144,4 @@ def wait_hint(answer: Answer) -> float | None:
     """Seconds that an answer asks to wait, in its headers or its text; None where it doesn't say."""
     response = httpx.Response(answer.status, headers=answer.headers)
     hint = net.retry_after(response)
-    return net.retry_after_in(answer.body.decode("utf-8", "replace")) if hint is None else hint
+    return net.retry_after_in(told(answer)) if hint is None else hint

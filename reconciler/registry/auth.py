@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from reconciler import net
-from reconciler.errors import Denied, Malformed
+from reconciler.errors import Denied
 from reconciler.registry import answers, parsing
 from reconciler.registry.answers import Answer
 from reconciler.registry.credential import Credential, Use, is_bearer
@@ -80,9 +80,9 @@ def check_realm(realm: str, origin: str, *, plain: bool, where: str) -> httpx.UR
     except (httpx.InvalidURL, ValueError, TypeError):
         url = httpx.URL("")
     if not url.host or url.userinfo or url.scheme not in ("http", "https") or url.fragment:
-        raise Malformed("it names no token service that can be asked", where=where)
+        raise parsing.malformed("it names no token service that can be asked", where)
     if url.scheme == "http" and not (plain and (authority(url) == origin or _both_here(url, origin))):
-        raise Malformed(f"its token service {authority(url)[:80]} isn't https", where=where)
+        raise parsing.malformed(f"its token service {authority(url)[:80]} isn't https", where)
     return url
 
 
@@ -133,11 +133,11 @@ def _token(response: httpx.Response, credential: Credential | None, where: str) 
         why = f"{status}: {text}" if text else str(status)
         raise Denied(f"its token service refuses {who} ({why})", where=where, status=status)
     if status != 200:
-        raise Malformed(f"its token service answers {status}", where=where, status=status)
+        raise parsing.malformed(f"its token service answers {status}", where)
     value = parsing.load_object(response.content, f"{where}: its token service")
     found = value.get("token") or value.get("access_token")
     if not isinstance(found, str) or not is_bearer(found):
-        raise Malformed("its token service gives no token that can be sent", where=where)
+        raise parsing.malformed("its token service gives no token that can be sent", where)
     life = value.get("expires_in", DEFAULT_LIFE)
     if not isinstance(life, int | float) or isinstance(life, bool) or not math.isfinite(life) or life <= 0:
         life = DEFAULT_LIFE

@@ -225,9 +225,9 @@ class Registry:
                 try:
                     found[check_tag(tag) if isinstance(tag, str) else check_tag("")] = None
                 except ValueError as error:
-                    raise Malformed(str(error), where=where) from None
+                    raise parsing.malformed(str(error), where) from None
             if len(found) > _MAX_TAGS:
-                raise Malformed(f"there are over {_MAX_TAGS} tags", where=where)
+                raise parsing.malformed(f"there are over {_MAX_TAGS} tags", where)
         return tuple(found)
 
     # ---- what is attached
@@ -243,7 +243,7 @@ class Registry:
             return Referrers((), None, from_api)
         where = where_of(repository, digest.fallback_tag)
         if fallback.media_type not in media.INDEXES:
-            raise Malformed("the fallback tag of its referrers is no index", where=where)
+            raise parsing.malformed("the fallback tag of its referrers is no index", where)
         return Referrers(referrers.read(fallback.data, where), fallback.digest, from_api, fallback.etag)
 
     async def head_referrers(
@@ -283,8 +283,9 @@ class Registry:
                     return None
                 raise answers.refusal(page, where, host=host.name)
             if media.essence(page.headers.get("content-type", "")) != media.OCI_INDEX:
-                raise Malformed("its list of referrers is no image index", where=where)
+                raise parsing.malformed("its list of referrers is no image index", where)
             found.update((d.digest, d) for d in referrers.read(page.body, where))
+            self._has_api[host.name] = True
         return tuple(found.values())
 
     async def _learn(self, host: Host, repository: Repository, path: str, where: str) -> Answer | None:
@@ -293,6 +294,7 @@ class Registry:
         started: list[bool] = []
 
         async def ask() -> bool:
+            started.append(True)
             call = Call("GET", path, repository.name, where, "referrers", cap=MAX_MANIFEST, accept=media.OCI_INDEX)
             answer = await self._wire.ask(host, call)
             verdict = referrers.has_no_api(answer)
@@ -302,17 +304,11 @@ class Registry:
                 verdict = referrers.has_no_api(answer) is not False
             if verdict:
                 self._has_api[host.name] = False
-            elif answer.status == 200:
-                self._has_api[host.name] = True
             mine.append(answer)
             return True
 
-        async def once() -> bool:
-            started.append(True)
-            return await ask()
-
         try:
-            await self._learning.do(host.name, once)
+            await self._learning.do(host.name, ask)
         except RegistryError as error:
             if started or isinstance(error, Unreachable | RateLimited):
                 raise type(error)(error.what, where=where, todo=error.todo, status=error.status) from None

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.errors import Malformed
 from reconciler.model.digest import Digest
 from reconciler.model.platform import Platform
 from reconciler.registry import parsing
@@ -76,11 +75,11 @@ def platform_of(value: object) -> Platform | None:
 def read_descriptor(value: object, where: str) -> Descriptor:
     """The descriptor in a parsed manifest; Malformed where it is none."""
     if not isinstance(value, dict):
-        raise Malformed("a descriptor in it is no object", where=where)
+        raise parsing.malformed("a descriptor in it is no object", where)
     try:
         digest = Digest.parse(parsing.text(value, "digest", where))
     except ValueError as error:
-        raise Malformed(str(error), where=where) from None
+        raise parsing.malformed(str(error), where) from None
     return Descriptor(
         parsing.text(value, "mediaType", where),
         digest,

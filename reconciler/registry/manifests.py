@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reconciler.errors import Malformed
 from reconciler.model.digest import Digest
 from reconciler.model.observed import Child
 from reconciler.model.platform import Platform
@@ -67,18 +66,18 @@ def _body(manifest: Manifest) -> dict[str, Any]:
     where = manifest.where or str(manifest.digest)
     if manifest.media_type not in media.MANIFESTS:
         kind = manifest.media_type[:80] or "no type"
-        raise Malformed(f"it is of a type that isn't read here ({kind})", where=where)
+        raise parsing.malformed(f"it is of a type that isn't read here ({kind})", where)
     value = parsing.load_object(manifest.data, where)
     if value.get("schemaVersion") != 2 or isinstance(value.get("schemaVersion"), float):
-        raise Malformed("its schemaVersion isn't 2", where=where)
+        raise parsing.malformed("its schemaVersion isn't 2", where)
     stated = parsing.text(value, "mediaType", where)
     # distribution-spec, pull: reject where the body and the header tell different types
     if stated and stated != manifest.media_type:
-        raise Malformed(f"the answer says {manifest.media_type}, the manifest itself {stated[:80]}", where=where)
+        raise parsing.malformed(f"the answer says {manifest.media_type}, the manifest itself {stated[:80]}", where)
     # CVE-2021-41190: bytes that are an index to one reader and an image to another
     other = ("config", "layers") if manifest.media_type in media.INDEXES else ("manifests",)
     if any(key in value for key in other):
-        raise Malformed("it is an index and an image at once", where=where)
+        raise parsing.malformed("it is an index and an image at once", where)
     return value
 
 
@@ -110,7 +109,7 @@ def _image(manifest: Manifest, value: dict[str, Any]) -> Image:
 def _index(manifest: Manifest, value: dict[str, Any]) -> Index:
     where = manifest.where or str(manifest.digest)
     if "manifests" not in value:
-        raise Malformed("it is an index without a list of manifests", where=where)
+        raise parsing.malformed("it is an index without a list of manifests", where)
     entries = tuple(read_descriptor(entry, where) for entry in parsing.items(value, "manifests", where))
     platforms: dict[Platform, Child] = {}
     attestations: list[Descriptor] = []
@@ -164,5 +163,5 @@ def config_platform(data: bytes, where: str = "") -> Platform:
     """The platform that an image's config blob names (image-spec config.md); Malformed where it names none."""
     platform = platform_of(parsing.load_object(data, where))
     if platform is None:
-        raise Malformed("the image's config names no platform", where=where)
+        raise parsing.malformed("the image's config names no platform", where)
     return platform

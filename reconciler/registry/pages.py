@@ -6,9 +6,8 @@ from typing import Self
 
 import httpx
 
-from reconciler.errors import Malformed
 from reconciler.model.reference import Repository
-from reconciler.registry import headers, media
+from reconciler.registry import headers, media, parsing
 from reconciler.registry.answers import Answer
 from reconciler.registry.wire import Call, Host, Wire
 
@@ -51,9 +50,9 @@ class Pages:
         following = self._next(answer) if answer.status == 200 else ""
         self._done = not following
         if following in self._seen:
-            raise Malformed("its pages go in a circle", where=self._where)
+            raise parsing.malformed("its pages go in a circle", self._where)
         if len(self._seen) >= _MAX_PAGES and following:
-            raise Malformed(f"it has over {_MAX_PAGES} pages", where=self._where)
+            raise parsing.malformed(f"it has over {_MAX_PAGES} pages", self._where)
         self._path = following
         return answer
 
@@ -64,10 +63,10 @@ class Pages:
             url = httpx.URL(self._host.base + self._path)
             target = url.join(link)
         except (ValueError, httpx.InvalidURL) as error:
-            raise Malformed(str(error), where=self._where) from None
+            raise parsing.malformed(str(error), self._where) from None
         if not link:
             return ""
         same = (target.scheme, target.netloc, target.path) == (url.scheme, url.netloc, url.path)
         if not same:
-            raise Malformed("its next page is on another host or path", where=self._where)
+            raise parsing.malformed("its next page is on another host or path", self._where)
         return target.raw_path.decode("ascii")

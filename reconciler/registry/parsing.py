@@ -13,6 +13,11 @@ MAX_SIZE = 2**53  # what every JSON parser reads as an exact integer
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]", re.ASCII)
 
 
+def malformed(what: str, where: str) -> Malformed:
+    """The error for an answer that can't be what it should be, with what to do about it."""
+    return Malformed(what, where=where, todo="try again; if it stays, something is wrong at the registry or on the way")
+
+
 def _refuse(text: str) -> NoReturn:
     raise ValueError(f"{text[:20]} is no JSON")
 
@@ -28,10 +33,10 @@ def load(data: bytes, where: str) -> Any:
             # a lone surrogate can be read, but neither printed nor written to a file
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError:
-        raise Malformed("its JSON is nested too deep", where=where) from None
+        raise malformed("its JSON is nested too deep", where) from None
     except ValueError as error:
         what = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise Malformed(f"it isn't JSON as it should be: {what}", where=where) from None
+        raise malformed(f"it isn't JSON as it should be: {what}", where) from None
     return value
 
 
@@ -39,7 +44,7 @@ def load_object(data: bytes, where: str) -> dict[str, Any]:
     """The JSON object in `data`; Malformed where it is anything else."""
     value = load(data, where)
     if not isinstance(value, dict):
-        raise Malformed("its JSON is no object", where=where)
+        raise malformed("its JSON is no object", where)
     return value
 
 
@@ -49,7 +54,7 @@ def text(value: Mapping[str, Any], key: str, where: str) -> str:
     if found is None:
         return ""
     if not isinstance(found, str):
-        raise Malformed(f"{key} is no text", where=where)
+        raise malformed(f"{key} is no text", where)
     return found
 
 
@@ -59,7 +64,7 @@ def texts(value: Mapping[str, Any], key: str, where: str) -> dict[str, str]:
     if found is None:
         return {}
     if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
-        raise Malformed(f"{key} is no map of texts", where=where)
+        raise malformed(f"{key} is no map of texts", where)
     return found
 
 
@@ -69,7 +74,7 @@ def items(value: Mapping[str, Any], key: str, where: str) -> list[Any]:
     if found is None:
         return []
     if not isinstance(found, list):
-        raise Malformed(f"{key} is no list", where=where)
+        raise malformed(f"{key} is no list", where)
     return found
 
 
@@ -77,5 +82,5 @@ def size(value: Mapping[str, Any], key: str, where: str) -> int:
     """The whole number at `key`; Malformed where it isn't there, negative or absurd."""
     found = value.get(key)
     if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= MAX_SIZE:
-        raise Malformed(f"{key} is no size in bytes", where=where)
+        raise malformed(f"{key} is no size in bytes", where)
     return found

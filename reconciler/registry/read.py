@@ -7,7 +7,7 @@ from urllib.parse import quote
 from reconciler.errors import Malformed
 from reconciler.model.digest import Digest
 from reconciler.model.reference import Repository, check_tag
-from reconciler.registry import media
+from reconciler.registry import media, parsing
 from reconciler.registry.answers import Answer
 from reconciler.registry.descriptor import Descriptor, Manifest
 
@@ -55,7 +55,7 @@ def manifest_of(answer: Answer, reference: str | Digest, where: str) -> Manifest
     try:
         stated = _stated(answer)
     except ValueError as error:
-        raise Malformed(str(error), where=where) from None
+        raise parsing.malformed(str(error), where) from None
     digest = stated or Digest.of(answer.body)
     if not digest.matches(answer.body) or (isinstance(reference, Digest) and not reference.matches(answer.body)):
         raise Malformed("its bytes don't match its digest", where=where, todo="try again; someone may tamper with it")

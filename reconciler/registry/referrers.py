@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reconciler.errors import Malformed
 from reconciler.model.digest import Digest
 from reconciler.registry import answers, parsing
 from reconciler.registry.answers import Answer
@@ -44,7 +43,7 @@ def read(data: bytes, where: str) -> tuple[Descriptor, ...]:
     """The descriptors in a referrers index or the fallback's; each digest once. Malformed where it is no index."""
     value = parsing.load_object(data, where)
     if "manifests" not in value:
-        raise Malformed("its list of referrers has no manifests", where=where)
+        raise parsing.malformed("its list of referrers has no manifests", where)
     found: dict[Digest, Descriptor] = {}
     for entry in parsing.items(value, "manifests", where):
         descriptor = read_descriptor(entry, where)

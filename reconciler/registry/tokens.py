@@ -20,6 +20,8 @@ from reconciler.registry.headers import Challenge, challenges
 Fetch = Callable[[httpx.Request, str], Awaitable[httpx.Response]]
 # scopes in one token: the URL of the request for it must stay well below 8 KiB
 _PER_TOKEN = 20
+# who is denied isn't asked for again for so long: not once per tag, but again in a run of hours
+_DENIED_FOR = 60.0
 # a token is not used in its last seconds: it must not expire on the way
 _MARGIN = 5.0
 
@@ -68,7 +70,7 @@ class HostAuth:
         self._learning: asyncio.Future[RegistryError | None] | None = None
         self._credential: tuple[Credential | None] | None = None
         self._tokens: dict[tuple[tuple[str, ...], bool], tuple[str, float]] = {}
-        self._denied: dict[tuple[tuple[str, ...], bool], Denied] = {}
+        self._denied: dict[tuple[tuple[str, ...], bool], tuple[Denied, float]] = {}
         self._groups: dict[str, tuple[str, ...]] = {}
         self._flight: SingleFlight[tuple[tuple[str, ...], bool], str] = SingleFlight()
 
@@ -105,8 +107,9 @@ class HostAuth:
             cached = self._tokens.get(key)
             if cached is not None and cached[1] > self._clock():
                 return cached[0]
-            if key in self._denied:
-                raise self._denied[key].with_traceback(None)
+            denied = self._denied.get(key)
+            if denied is not None and denied[1] > self._clock():
+                raise denied[0].with_traceback(None)
             return await self._flight.do(key, lambda: self._obtain(key))
         if self.manner is Manner.BASIC:
             credential = await self.credential()
@@ -181,7 +184,7 @@ class HostAuth:
             token = await self._drive(flow, where)
         except Denied as error:
             error.todo = self._withheld(url) if withheld else self._login()
-            self._denied[key] = error
+            self._denied[key] = error, self._clock() + _DENIED_FOR
             raise
         self._credentials.remember(token.value)
         header = f"Bearer {token.value}"

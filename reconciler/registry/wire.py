@@ -214,7 +214,7 @@ class Wire:
     def _slow_down(self, pace: Pace, answer: Answer, hint: float | None) -> None:
         # what asks for longer than we wait at all fails for itself; the others needn't stand still for it
         if hint is None or hint <= self._timeouts.patience:
-            pace.too_fast(1.0 if hint is None else hint, allowed_rate(answer.body.decode("utf-8", "replace")))
+            pace.too_fast(1.0 if hint is None else hint, allowed_rate(answers.told(answer)))
 
     async def _follow(self, host: Host, call: Call, header: str) -> Answer:
         """The answer at the end of the redirects. Our authorization is for the registry's own origin, no other.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -55,6 +56,11 @@ def client(
 def repository(registry: LocalRegistry, name: str = "mirror/hello") -> Repository:
     """A repository of a local registry."""
     return Repository(registry.host, name)
+
+
+def names_in(folder: Path) -> list[str]:
+    """What is in a folder."""
+    return sorted(path.name for path in folder.iterdir())
 
 
 class Script:

@@ -116,6 +116,9 @@ def test_every_form_of_a_hint_is_understood() -> None:
     assert answers.wait_hint(answer(429, retry_after="7")) == 7
     ghcr = answer(429, body("TOOMANYREQUESTS", "retry-after: 10.5ms, allowed: 2000/minute"))
     assert answers.wait_hint(ghcr) == pytest.approx(0.0105)
+    micro = answer(429, body("TOOMANYREQUESTS", "retry-after: 880.092µs, allowed: 44000/minute"))
+    assert b"\\u00b5s" in micro.body
+    assert answers.wait_hint(micro) == pytest.approx(880.092e-6)
     assert answers.wait_hint(answer(503)) is None
 
 
