@@ -15,7 +15,7 @@ import http.server
 import re
 import ssl
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +37,8 @@ __all__ = [
     "submodule",
     "symlink",
 ]
+
+More = Callable[[str, str, Mapping[str, str], bytes], Reply | None]
 
 _GIT = re.compile(r"/(.+?)(?:\.git)?/(info/refs|git-upload-pack)")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)+")
@@ -132,6 +134,8 @@ class LocalUpstream:
     repositories: dict[str, LocalRepository] = field(default_factory=dict, init=False)
     renamed: dict[str, str] = field(default_factory=dict, init=False)
     apis: Apis = field(init=False)
+    # answers for further paths of the API, before those for releases
+    more: More | None = field(default=None, init=False)
     _files: dict[str, _File] = field(default_factory=dict, init=False)
     _redirects: dict[str, str] = field(default_factory=dict, init=False)
     _faults: list[_Fault] = field(default_factory=list, init=False)
@@ -233,7 +237,7 @@ class LocalUpstream:
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply:
         """The answer to a request; logged."""
         with self._lock:
-            reply = self._fault(method, target) or self._renamed(target) or self._api(method, target, headers)
+            reply = self._fault(method, target) or self._renamed(target) or self._api(method, target, headers, body)
         # outside of the lock: git may take its time, and a clone must not stop the others
         reply = reply or self._git(method, target, headers, body) or Reply(404, b"nothing is here\n")
         with self._lock:
@@ -255,7 +259,9 @@ class LocalUpstream:
                     return Reply(301, b"", {"location": there})
         return None
 
-    def _api(self, method: str, target: str, headers: Mapping[str, str]) -> Reply | None:
+    def _api(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply | None:
+        if self.more is not None and (reply := self.more(method, target, headers, body)) is not None:
+            return reply
         path = urlsplit(target).path
         if path.startswith("/files/"):
             return self._file(method, unquote(path.removeprefix("/files/")))
@@ -324,7 +330,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if reply.cut:
             self.close_connection = True
 
-    do_GET = do_HEAD = do_POST = _do  # noqa: N815 - the names that http.server looks for
+    do_GET = do_HEAD = do_POST = do_PATCH = _do  # noqa: N815 - the names that http.server looks for
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Nothing is written: requests are in the upstream's own log."""

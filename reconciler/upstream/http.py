@@ -159,21 +159,23 @@ class Http:
         seconds: float | None = None,
         anonymous: bool = False,
         where: str = "",
+        patience: Patience | None = None,
     ) -> Answer:
         """The answer to a request, whatever its status, after redirects and retries.
 
         `content` goes with a question that needs one (git's); `anonymous` leaves out the host's token; `where` is
         what errors call the URL; `seconds` replaces the patience's limit for one attempt (a download takes longer than
-        an answer). Raises UpstreamError where there is no answer in time, where it is over `cap` bytes, or where the
-        guard refuses.
+        an answer), `patience` all of it (what mustn't be sent twice). Raises UpstreamError where there is no answer in
+        time, where it is over `cap` bytes, or where the guard refuses.
         """
-        request = _Request(method, headers or {}, content, take, cap, seconds or self.patience.attempt, anonymous)
+        patience = patience or self.patience
+        request = _Request(method, headers or {}, content, take, cap, seconds or patience.attempt, anonymous)
 
         async def attempt(deadline: float) -> Answer:
             return await self._follow(url, request, deadline)
 
         hint = "" if self.tokens.get(authority(url)) else "with a token (GITHUB_TOKEN for GitHub) limits are higher"
-        return await persist(attempt, self.patience, self.clock, where=where or url, hint=hint)
+        return await persist(attempt, patience, self.clock, where=where or url, hint=hint)
 
     async def json(
         self, url: str, *, reduce: Callable[[Any], Any], fits: Callable[[Any], bool], accept: str = "application/json"

@@ -179,10 +179,10 @@ class TestMessages:
             ]
         )
         lines = messages(error, {**JOB, "GITHUB_WORKSPACE": str(tmp_path)})
+        place = "file=sub/desired/outline.yaml,line=7,col=3"
         assert lines == (
             "::error file=sub/desired/a.yaml,line=1,col=1,title=desired state::it is empty",
-            "::error file=sub/desired/outline.yaml,line=7,col=3,title=desired state::"
-            + "window: it is no number (write a number)",
+            f"::error {place},title=desired state::window: it is no number (write a number)",
         )
         assert messages(error, JOB)[0].startswith("::error file=desired/a.yaml,")
         assert messages(error, {**JOB, "GITHUB_WORKSPACE": "/elsewhere"})[0].startswith("::error file=desired/a.yaml,")
