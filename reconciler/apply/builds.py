@@ -1,4 +1,4 @@
-"""Platforms of a version: built here, or taken from builds made elsewhere; both are checked in the registry."""
+"""Platforms of a version, built here and read back; those that are built elsewhere: see `elsewhere`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reconciler.errors import BuildError, Malformed, RegistryError
 from reconciler.model.digest import Digest
 from reconciler.model.observed import Absent, Child
 from reconciler.model.platform import Platform
-from reconciler.model.reference import DigestRef, Repository, TagRef
+from reconciler.model.reference import DigestRef, Repository
 from reconciler.model.wanted import Wanted
 from reconciler.registry.client import Registry
 from reconciler.registry.manifests import Image, Index, config_platform, parse
@@ -77,21 +77,6 @@ class Buildx:
         )
         pushed = await build(self.tools, words, metadata, name=name, epoch=context.epoch, cache=recipe.cache)
         return await read_back(self.registry, wanted.target.repository, platform, pushed)
-
-
-@dataclass(frozen=True, slots=True)
-class Results:
-    """Platforms that were built elsewhere, by tag and platform: their digests are read back like our own builds'."""
-
-    registry: Registry
-    pushed: Mapping[tuple[TagRef, Platform], Digest]
-
-    async def __call__(self, wanted: Wanted, platform: Platform, bases: Mapping[str, DigestRef]) -> Built:
-        """The platform as it was pushed; BuildError where no result names it."""
-        digest = self.pushed.get((wanted.target, platform))
-        if digest is None:
-            raise BuildError(f"no result of a build for {platform}", where=str(wanted.target))
-        return await read_back(self.registry, wanted.target.repository, platform, digest)
 
 
 async def read_back(registry: Registry, repository: Repository, platform: Platform, pushed: Digest) -> Built:

@@ -39,10 +39,11 @@ class BuildOptions:
 
     `builder` is buildx's name for it (empty: the current one). `sbom` is the generator's image, pinned by digest; empty
     for none. `cache` is the folder of the cache kind "local". `flags` go to every build as they are (the operator's
-    choice: `--network=host`).
+    choice: `--network=host`). `builder_id` is who builds, for the provenance (a URL; empty: BuildKit says nothing).
     """
 
     builder: str = ""
+    builder_id: str = ""
     sbom: str = ""
     cache: Path | None = None
     flags: tuple[str, ...] = ()
@@ -77,7 +78,7 @@ def build_command(
         *options.builder_words,
         f"--platform={platform}",
         f"--output={output}",
-        "--provenance=mode=max,version=v1",
+        "--provenance=mode=max,version=v1" + (f",builder-id={options.builder_id}" if options.builder_id else ""),
         f"--sbom=generator={options.sbom}" if options.sbom else "--sbom=false",
         f"--metadata-file={metadata}",
         *options.flags,

@@ -34,15 +34,22 @@ class NotReady(ReconcileError):
 
 
 async def look(
-    changes: Iterable[Change], *, registry: Registry, tools: Toolbox, cosign: Cosign, options: BuildOptions, local: bool
+    changes: Iterable[Change],
+    *,
+    registry: Registry,
+    tools: Toolbox,
+    cosign: Cosign | None,
+    options: BuildOptions,
+    local: bool,
 ) -> None:
     """Checks all that `changes` take: push rights, a builder for every platform, a signer, cosign 3.1.
 
-    `local`: builds are made here, not elsewhere. Raises NotReady; nothing was done then.
+    `cosign`: None where nothing is signed here. `local`: builds are made here, not elsewhere. Raises NotReady; nothing
+    was done then.
     """
     changes = tuple(changes)
     checks = [_may_push(registry, repository) for repository in _repositories(changes)]
-    if any(_signs(change) for change in changes):
+    if cosign is not None and any(_signs(change) for change in changes):
         checks.append(_signer(cosign))
     platforms = _platforms(changes)
     if local and platforms:

@@ -30,7 +30,7 @@ from reconciler.registry.manifests import Image, parse
 
 # BuildKit cuts an attestation at 40 MiB (protocols 4.5)
 MAX_STATEMENT = 48 * 1024 * 1024
-_PREDICATE_TYPE = "in-toto.io/predicate-type"
+PREDICATE_TYPE = "in-toto.io/predicate-type"
 _PER_PLATFORM = (Kind.SBOM, Kind.PROVENANCE)
 _ATTEMPTS = 6
 
@@ -206,7 +206,7 @@ class Prover:
         layers = await self._layers(repository, child, where)
         made: list[Coroutine[Any, Any, bytes]] = []
         for kind in kinds:
-            found = [layer for layer in layers if kind_of(layer.annotations.get(_PREDICATE_TYPE, "")) is kind]
+            found = [layer for layer in layers if kind_of(layer.annotations.get(PREDICATE_TYPE, "")) is kind]
             if not found:
                 raise BuildError(
                     f"the image for {platform} has no {kind} that could be attested: it was built without one",

@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reconciler.apply.attach import LAG, Attacher
-from reconciler.apply.builds import Build, Buildx, Results
+from reconciler.apply.builds import Build, Buildx
 from reconciler.apply.buildx import BuildOptions, inspect_builder
 from reconciler.apply.checksums import Checksums, Downloads
 from reconciler.apply.cosign import Cosign
+from reconciler.apply.elsewhere import Elsewhere, Fetched
 from reconciler.apply.executor import Executor
 from reconciler.apply.lines import Redactor
 from reconciler.apply.look import look
@@ -31,10 +32,9 @@ from reconciler.apply.tagging import PATIENCE, Tagger
 from reconciler.apply.toolbox import Limits, Toolbox
 from reconciler.errors import ReconcileError, ToolError
 from reconciler.evidence.judge import Judge
-from reconciler.model.digest import Digest
 from reconciler.model.platform import Platform
 from reconciler.model.recipe import Smoke
-from reconciler.model.reference import DigestRef, TagRef
+from reconciler.model.reference import DigestRef
 from reconciler.model.signing import Signing
 from reconciler.plan.plan import Plan
 from reconciler.record import Records
@@ -51,8 +51,8 @@ class Options:
     `max_builds` in all (None: any number). `signers` calls of cosign run side by side. `key` and `token` are the
     signer's where the desired state doesn't say (a key as cosign takes it; a file with an OIDC token). `credential` is
     the mirror's registry's, `secrets` are hidden in logs besides. `plain_http`: that registry speaks http. `lag` is how
-    long its writes may take to show, in seconds. `results`: platforms that were built elsewhere; nothing is built here
-    then. `environ`: the user's environment, of which programs see only what they need.
+    long its writes may take to show, in seconds. `results`: what was built elsewhere; nothing is built here then.
+    `environ`: the user's environment, of which programs see only what they need.
     """
 
     desired: Path
@@ -70,7 +70,7 @@ class Options:
     plain_http: bool = False
     lag: float = LAG
     patience: float = PATIENCE
-    results: Mapping[tuple[TagRef, Platform], Digest] | None = None
+    results: Elsewhere | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     docker: str = "docker"
     cosign: str = "cosign"
@@ -105,9 +105,9 @@ async def apply(
     """
     if not plan.changes:
         return Outcome((), complete=plan.complete)
-    _own_folder(options.logs)
-    with _run_config(plan, options) as config:
-        tools = _toolbox(config, options)
+    own_folder(options.logs)
+    with run_config(plan, options) as config:
+        tools = toolbox(config, options)
         cosign = Cosign(
             tools,
             signing,
@@ -137,11 +137,11 @@ async def apply(
                     records,
                     prover,
                     tagger,
-                    _build(tools, sources, registry, options, Checksums(downloads, records) if downloads else None),
-                    None if options.results is not None else _smoke(tools, options),
+                    _build(tools, sources, registry, options, records, downloads),
+                    None if options.results is not None else smoke_test(tools, options),
                     slots,
                     now,
-                    lambda: _diagnose(plan, registry, tools, options),
+                    lambda: diagnose(plan, registry, tools, options),
                 ),
                 registry=registry,
                 records=records,
@@ -156,7 +156,7 @@ async def apply(
             await sources.close()
 
 
-def _own_folder(logs: Path) -> None:
+def own_folder(logs: Path) -> None:
     """Makes the folder for logs; ToolError where it is somebody else's, who could have put links there."""
     try:
         logs.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -167,7 +167,8 @@ def _own_folder(logs: Path) -> None:
         raise ToolError("the folder for logs isn't ours", where=str(logs), todo="name another one with --logs")
 
 
-def _run_config(plan: Plan, options: Options) -> RunConfig:
+def run_config(plan: Plan, options: Options) -> RunConfig:
+    """The folder of this run, with the credential of the mirror's registry in docker's form."""
     host = plan.changes[0].target.repository.registry
     credential = options.credential
     if credential is None:
@@ -182,7 +183,8 @@ def _run_config(plan: Plan, options: Options) -> RunConfig:
     )
 
 
-def _toolbox(config: RunConfig, options: Options) -> Toolbox:
+def toolbox(config: RunConfig, options: Options) -> Toolbox:
+    """The programs of this run, which know no secret but hide all known ones."""
     secrets = [*options.secrets, *([options.credential.secret] if options.credential else [])]
     secrets += [options.environ.get(name, "") for name in ("GITHUB_TOKEN", "COSIGN_PASSWORD")]
     return Toolbox(
@@ -197,21 +199,29 @@ def _toolbox(config: RunConfig, options: Options) -> Toolbox:
 
 
 def _build(
-    tools: Toolbox, sources: Sources, registry: Registry, options: Options, checksums: Checksums | None
+    tools: Toolbox,
+    sources: Sources,
+    registry: Registry,
+    options: Options,
+    records: Records,
+    downloads: Downloads | None,
 ) -> Build:
     if options.results is not None:
-        return Results(registry, options.results)
+        return Fetched(registry, records, options.results)
+    checksums = Checksums(downloads, records) if downloads else None
     return Buildx(tools, sources, registry, options.build, checksums)
 
 
-def _smoke(tools: Toolbox, options: Options) -> Callable[[Smoke, DigestRef, Platform, str], Awaitable[None]]:
+def smoke_test(tools: Toolbox, options: Options) -> Callable[[Smoke, DigestRef, Platform, str], Awaitable[None]]:
+    """Runs a smoke test by the builder of this run."""
+
     async def run(smoke: Smoke, image: DigestRef, platform: Platform, where: str) -> None:
         await SmokeTest(tools, options.build, smoke, image, platform, where).run()
 
     return run
 
 
-async def _diagnose(plan: Plan, registry: Registry, tools: Toolbox, options: Options) -> str:
+async def diagnose(plan: Plan, registry: Registry, tools: Toolbox, options: Options) -> str:
     """Why a build may have failed that isn't its recipe's fault; empty where registry and builder answer."""
     try:
         granted = await registry.can_push(plan.changes[0].target.repository)
