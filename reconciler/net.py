@@ -196,12 +196,18 @@ def _failures() -> Iterator[None]:
 
 class _Guarded(httpx.AsyncBaseTransport):
     def __init__(
-        self, allow_private: bool, trusted: Collection[str], plain_http: Collection[str], connections: int
+        self,
+        allow_private: bool,
+        trusted: Collection[str],
+        plain_http: Collection[str],
+        connections: int,
+        resend: bool,
     ) -> None:
         self._allow_private = allow_private
         self._trusted = frozenset(trusted)
         self._plain_http = frozenset(plain_http)
         self._connections = connections
+        self._resend = resend
         # one per scheme, made when first needed: reading the trust store takes longer than a request on loopback
         self._transports: dict[str, AiohttpTransport] = {}
 
@@ -228,7 +234,10 @@ class _Guarded(httpx.AsyncBaseTransport):
                 connector = aiohttp.TCPConnector(
                     limit=self._connections, resolver=_Resolver(self._allowed), ssl=context, keepalive_timeout=30
                 )
-                return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+                made = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+                # there is no public way to say so; aiohttp's own test client does the same
+                made._retry_connection = self._resend  # noqa: SLF001
+                return made
 
             self._transports[scheme] = AiohttpTransport(verify=context, client=session)
         return self._transports[scheme]
@@ -253,12 +262,14 @@ def guarded_transport(
     trusted: Collection[str] = (),
     plain_http: Collection[str] = (),
     connections: int = 32,
+    resend: bool = True,
 ) -> httpx.AsyncBaseTransport:
     """A transport that goes to public https addresses only, over aiohttp, without proxies, cookies or redirects.
 
     `allow_private` (the operator's flag) lets it reach any address, and http on loopback. `trusted` holds `host` or
     `host:port` that may be private although the rest may not. `plain_http` holds `host[:port]`, as it stands in the
-    URL, that may be spoken to without TLS. `connections` bounds those open at a time per scheme.
+    URL, that may be spoken to without TLS. `connections` bounds those open at a time per scheme. `resend`: a request
+    whose connection was dropped goes out once more at once, a PUT too; without it, that is up to the caller.
     Raises NotAllowed, or another httpx.TransportError; nothing of aiohttp.
     """
-    return _Guarded(allow_private, trusted, plain_http, connections)
+    return _Guarded(allow_private, trusted, plain_http, connections, resend)

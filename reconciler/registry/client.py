@@ -71,6 +71,8 @@ class Registry:
                 trusted=trusted,
                 plain_http=insecure | {host for host in trusted if self._is_plain(host)},
                 connections=4 * concurrency,
+                # a write is looked at once more before it is sent again (rule 7)
+                resend=False,
             ),
             credentials,
             concurrency=concurrency,

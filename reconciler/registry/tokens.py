@@ -103,7 +103,7 @@ class HostAuth:
         Raises Denied where there can't be one, and whatever kept us from a token.
         """
         if self.manner is Manner.BEARER:
-            key = (self._groups.get(name, (name,)) if not push else (name,), push)
+            key = self._key(name, push=push)
             cached = self._tokens.get(key)
             if cached is not None and cached[1] > self._clock():
                 return cached[0]
@@ -118,17 +118,21 @@ class HostAuth:
             return credential.basic
         return ""
 
+    def _key(self, name: str, *, push: bool) -> tuple[tuple[str, ...], bool]:
+        return (name,) if push else self._groups.get(name, (name,)), push
+
     def refused(self, name: str, used: str, values: list[str], *, push: bool) -> None:
         """A 401: forget the token that was used, and learn from the challenge, if there is one and it isn't known.
 
         Raises Denied or Malformed where there is no way on.
         """
         where = self._where(name)
-        # a token for several repositories may have been granted for some of them only: from now on, one of its own
-        names = (name,) if push else self._groups.pop(name, (name,))
-        for key in ((names, push), ((name,), push)):
-            if key in self._tokens and self._tokens[key][0] == used:
-                del self._tokens[key]
+        key = self._key(name, push=push)
+        if used and len(key[0]) > 1:
+            # a token for several repositories may be granted for some of them only: from now on, one of its own
+            del self._groups[name]
+        elif key in self._tokens and self._tokens[key][0] == used:
+            del self._tokens[key]
         try:
             found = challenges(values)
         except ValueError as error:
