@@ -20,6 +20,7 @@ from typing import NoReturn
 from reconciler.apply.lines import Redactor
 from reconciler.commands import Printed, Settings
 from reconciler.errors import Interrupted, ReconcileError, UsageError
+from reconciler.report.escape import log
 
 USAGE = UsageError.exit_code
 
@@ -88,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     _plan_flags(verb("plan", "show what differs from the registry, and change nothing", _PLAN_EXAMPLES))
     _apply_flags(verb("apply", "make it so: build, prove, publish, move pointers", _APPLY_EXAMPLES))
     _verify_flags(verb("verify", "verify every proof from scratch, ignoring records", _VERIFY_EXAMPLES))
+    _explain_flags(verb("explain", "show which releases count and why, and how one is built", _EXPLAIN_EXAMPLES))
     _doctor_flags(verb("doctor", "check what is missing or too old on this machine", _DOCTOR_EXAMPLES))
+    _comment_flags(verb("comment", "post a plan under its pull request, or edit what stands there", _COMMENT_EXAMPLES))
     _demo_flags(verb("demo", "plan, apply and plan again, all on this machine", _DEMO_EXAMPLES))
     return parser
 
@@ -108,9 +111,16 @@ _VERIFY_EXAMPLES = """\
   reconcile verify                                everything
   reconcile verify outline:1.2.0                  one version of one app
   reconcile verify --print-commands               how to check the same with cosign alone"""
+_EXPLAIN_EXAMPLES = """\
+  reconcile explain outline                       its releases, and why each is in the window or not
+  reconcile explain outline:1.9.2                 the Dockerfile, the buildx and cosign commands
+  reconcile explain outline:1.9.2 --from ../outline    from a clone on this machine, without network"""
 _DOCTOR_EXAMPLES = """\
   reconcile doctor                                what is missing, and what to do about it
   reconcile doctor --builder farm                 with the builder that apply will use"""
+_COMMENT_EXAMPLES = """\
+  reconcile comment --pr 12 --plan plan.json      the plan of this run
+  reconcile comment --head acme:topic --sha ...   the open pull request from there, while that is its head"""
 _DEMO_EXAMPLES = """\
   reconcile demo                                  a registry, an upstream and a builder, then plan, apply, plan
   reconcile demo --keep                           leave the registry running to look around"""
@@ -174,11 +184,35 @@ def _verify_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--print-commands", action="store_true", help="print the cosign commands that check the same")
 
 
-def _doctor_flags(parser: argparse.ArgumentParser) -> None:
+def _explain_flags(parser: argparse.ArgumentParser) -> None:
     _common(parser)
+    parser.add_argument("what", nargs="*", metavar="APP[:VERSION]", help="only these")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="of the explanation")
+    parser.add_argument(
+        "--from", dest="source", type=Path, metavar="DIR", help="take releases and sources from this clone or folder"
+    )
     _tools(parser)
     parser.add_argument("--key", metavar="REF", help="the signing key that apply will use")
     parser.add_argument("--identity-token", type=Path, metavar="FILE", help="the token that apply will use")
+
+
+def _doctor_flags(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    _tools(parser)
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="of the findings")
+    parser.add_argument("--key", metavar="REF", help="the signing key that apply will use")
+    parser.add_argument("--identity-token", type=Path, metavar="FILE", help="the token that apply will use")
+
+
+def _comment_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pr", type=_number(1), metavar="N", help="the pull request")
+    parser.add_argument("--head", default="", metavar="OWNER:BRANCH", help="or: the branch that it comes from")
+    parser.add_argument("--sha", default="", metavar="COMMIT", help="only while this is its head")
+    parser.add_argument("--plan", type=Path, metavar="FILE", help="the plan as JSON (plan --format json)")
+    parser.add_argument("--body", type=Path, metavar="FILE", help="or: Markdown that is posted as it is")
+    parser.add_argument("--run-url", default="", metavar="URL", help="where the plan was made, if not in this run")
+    parser.add_argument("--state", type=Path, default=Path("state"), metavar="DIR", help="the records: warn of edits")
+    parser.add_argument("--allow-private", action="store_true", help="allow a GitHub in a private network")
 
 
 def _demo_flags(parser: argparse.ArgumentParser) -> None:
@@ -203,14 +237,29 @@ def redacted(text: str, secrets: set[str]) -> str:
 
 
 def _say(line: str) -> None:
+    # in a job of GitHub's, lines to stderr may be commands too
+    _note(log(line, 1_000_000))
+
+
+def _note(line: str) -> None:
     # a closed stderr keeps nobody from their plan
     with contextlib.suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)
 
 
+def _report(error: ReconcileError, secrets: set[str]) -> None:
+    """Says what went wrong, and shows it in the diff where a job has one."""
+    _say(redacted(f"reconcile: {error}", secrets))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from reconciler.report.actions import messages
+
+        for line in messages(error, os.environ):
+            _note(redacted(line, secrets))
+
+
 def _show(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    # for a story: whoever reads no longer (`| head`) doesn't end it
+    _print(text)
 
 
 def _settings(options: argparse.Namespace, secrets: set[str]) -> Settings:
@@ -249,10 +298,25 @@ def _run(options: argparse.Namespace, settings: Settings) -> Printed:
             from reconciler.commands import verify
 
             return verify.run(settings, options.what, format=options.format, print_commands=options.print_commands)
+        case "explain":
+            from reconciler.commands import explain
+
+            return explain.run(settings, options.what, explain.Flags.of(options))
         case "doctor":
             from reconciler.commands import doctor
 
-            return doctor.run(settings, builder=options.builder, key=options.key, token=options.identity_token)
+            return doctor.run(
+                settings,
+                builder=options.builder,
+                key=options.key,
+                token=options.identity_token,
+                format=options.format,
+            )
+        case "comment":
+            from reconciler.commands import comment
+
+            target = comment.Target(pr=options.pr, head=options.head, sha=options.sha, run_url=options.run_url)
+            return comment.run(settings, target, plan=options.plan, body=options.body)
         case _:
             from reconciler.commands import demo
 
@@ -272,12 +336,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     secrets = {value for name in _SECRETS if (value := os.environ.get(name))}
     try:
         printed = _run(options, _settings(options, secrets))
+        if printed.error is not None:
+            _report(printed.error, secrets)
         return _print(redacted(printed.text, secrets)) or printed.status
     except KeyboardInterrupt:
         _say("reconcile: interrupted")
         return Interrupted.exit_code
     except ReconcileError as error:
-        _say(redacted(f"reconcile: {error}", secrets))
+        _report(error, secrets)
         return error.exit_code
     except Exception as error:
         _say(redacted(f"reconcile: this is a bug, please report it: {type(error).__name__}: {error}", secrets))

@@ -70,7 +70,8 @@ def commands(on: Stage, policy: Policy) -> Sequence[tuple[str, Sequence[str]]]:
     if on.engine is not None:
         words = [f"docker run --rm --network=none --platform={one} {hello}:latest" for one in on.platforms]
         groups.append(("the images, run", words))
-    again = [shlex.join(plan_words()), shlex.join(apply_words(on))]
+    doctor = shlex.join(["reconcile", "doctor", *apply_words(on)[2:]])
+    again = [doctor, shlex.join(plan_words()), shlex.join(apply_words(on))]
     groups.append(("reconcile itself, after an edit of desired/*.yaml", again))
     return groups
 
