@@ -37,7 +37,7 @@ from reconciler.model.recipe import GitSource
 from reconciler.net import is_loopback
 from reconciler.observe import Trust
 from reconciler.plan import guards, saved
-from reconciler.plan.changes import MovePointer, Publish
+from reconciler.plan.changes import Change, MovePointer, Publish
 from reconciler.plan.plan import Plan
 from reconciler.report import outcome as report
 from reconciler.report import text
@@ -166,15 +166,23 @@ def _saved(run: Session, path: Path) -> Plan:
     if plan.policy != run.desired.signing.policy.hash:
         raise PlanMismatch("the signing policy changed since the plan was made", where=str(path), todo=todo)
     for change in plan.changes:
-        image = run.desired.repository(change.image)
-        known = any(change.app == app.app and change.image in app.images for app in run.desired.apps)
-        if change.target.repository != image or not known:
-            raise PlanMismatch(
-                f"the plan changes {change.target}, which the desired state knows nothing of",
-                where=str(path),
-                todo=todo,
-            )
+        strange = _strange(run, change)
+        if strange:
+            raise PlanMismatch(f"the plan {strange}", where=str(path), todo=todo)
     return plan
+
+
+def _strange(run: Session, change: Change) -> str:
+    """What a saved change says that the desired state doesn't; empty where they agree (rule 4, behaviours.md 24)."""
+    apps = [app for app in run.desired.apps if app.app == change.app and change.image in app.images]
+    if not apps or change.target.repository != run.desired.repository(change.image):
+        return f"changes {change.target}, which the desired state knows nothing of"
+    if isinstance(change, MovePointer) or change.wanted.adopt is None:
+        return ""
+    wanted = change.wanted
+    if apps[0].images[change.image].adopt.get(wanted.release.version) != wanted.adopt:
+        return f"adopts {wanted.adopt} as {change.target}, which the desired state doesn't"
+    return ""
 
 
 def _fetch(run: Session) -> Fetch:

@@ -170,6 +170,20 @@ class TestSaved:
         assert "knows nothing of" in err
 
 
+def test_a_saved_plan_adopts_nothing_by_itself(m: LocalMirror, tmp_path: Path) -> None:
+    """Authority to sign somebody else's digest comes from the desired state alone, not from a file that names it."""
+    theirs = m.foreign("1.0.0")
+    desired = (m.desired / "hello.yaml").read_text()
+    adopting = desired.replace("hello: {}", f'hello: {{adopt: {{"1.0.0": "{theirs.digest}"}}}}')
+    m.write("hello", adopting)
+    plan = tmp_path / "plan.json"
+    m.run("plan", "--format=json", f"--output={plan}")
+    m.write("hello", desired)
+    status, _, err = m.run("apply", str(plan))
+    assert status == 3
+    assert f"adopts {theirs.digest}" in err
+
+
 def test_nothing_is_begun_that_cant_be_finished(m: LocalMirror, tmp_path: Path) -> None:
     """No builder, no cosign, no key: all of it is said at once, and nothing was done."""
     m.registry.store.untag("mirror/hello", "1.0.0")
