@@ -57,7 +57,7 @@ class Pace:
             return 0.0
         if now < self._next:
             return self._next - now
-        self._next = max(self._next, now - 1 / self.rate) + 1 / self.rate
+        self._next = now + 1 / self.rate
         return 0.0
 
     def too_fast(self, pause: float, stated: float | None = None) -> None:

@@ -81,11 +81,14 @@ class Call:
 class _Again(Exception):
     """This attempt failed in a way that passes."""
 
-    def __init__(self, error: RegistryError, *, wait: float | None = None, dialling: bool = False) -> None:
+    def __init__(
+        self, error: RegistryError, *, wait: float | None = None, dialling: bool = False, dropped: bool = False
+    ) -> None:
         super().__init__()
         self.error = error
         self.wait = wait
         self.dialling = dialling
+        self.dropped = dropped
 
 
 class Host:
@@ -302,7 +305,10 @@ class Wire:
         unreachable = Unreachable(
             f"{what} ({text})" if text else what, where=call.where, todo="check the network and the registry's name"
         )
-        return _Again(unreachable, dialling=isinstance(error, httpx.ConnectError))
+        dialling = isinstance(error, httpx.ConnectError)
+        # it may have been a connection that was kept for too long: a new one is tried at once
+        dropped = not dialling and not isinstance(error, httpx.ReadTimeout)
+        return _Again(unreachable, dialling=dialling, dropped=dropped)
 
     async def _read(self, response: httpx.Response, call: Call) -> bytes:
         """The body: into the sink, whole up to the cap, or cut where it only explains an error."""
@@ -405,7 +411,11 @@ class Wire:
             asked = failure(state).wait
             # jitter: the requests of one moment must not come back in one moment
             jitter = random.uniform(0.5, 1.5)  # noqa: S311 - no secret
-            return min(8.0, 0.5 * 2.0 ** (state.attempt_number - 1)) * jitter if asked is None else asked + 0.1 * jitter
+            if asked is not None:
+                return asked + 0.1 * jitter
+            if failure(state).dropped and state.attempt_number == 1:
+                return 0.02 * jitter
+            return min(8.0, 0.5 * 2.0 ** (state.attempt_number - 1)) * jitter
 
         def stop(state: RetryCallState) -> bool:
             attempts = limits.dial_attempts if failure(state).dialling else limits.attempts
