@@ -49,7 +49,7 @@ async def checkout(
         target = _prepared(target, url)
         with tempfile.TemporaryDirectory(prefix=".git-", dir=target.parent) as folder:
             epoch = await _Tree(git, Path(folder), submodules).fill(url, commit, ref, target, 0)
-        await asyncio.to_thread(_check_links, target, url)
+        await asyncio.to_thread(check_links, target, url)
     except OSError as error:
         raise BuildError(f"the source can't be written: {error.strerror or error}", where=str(target)) from error
     return Checkout(target, commit, epoch)
@@ -196,7 +196,7 @@ def _relative(url: str, address: str) -> str:
         raise BuildError(f"a submodule can't be fetched: {error}", where=url) from None
 
 
-def _check_links(target: Path, url: str) -> None:
+def check_links(target: Path, url: str) -> None:
     """BuildError where a symlink leads out of the tree: whoever opens it would read a file of this machine."""
     top = os.path.realpath(target)
     for folder, folders, files in os.walk(target):
