@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reconciler.errors import ReconcileError
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -32,7 +34,8 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """What goes to stdout, and the exit status (behaviours.md)."""
+    """What goes to stdout, the exit status (behaviours.md), and the error that is to be reported beside it."""
 
     text: str
     status: int = 0
+    error: ReconcileError | None = None
