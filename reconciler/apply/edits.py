@@ -12,6 +12,10 @@ from reconciler.model.recipe import Edit
 # `FROM [--flag…] image@sha256:… [AS name]`, which Dockerfiles write in any case; a pin names one architecture's image
 _PIN = re.compile(r"^(\s*FROM\s+(?:--\S+\s+)*[^\s@]+)@sha256:[0-9a-f]{64}", re.IGNORECASE | re.MULTILINE)
 _SHOWN = 120
+_COMPARED = 300
+# a line counts as near if so much of the text stands in it, in pieces of so many characters at least
+_ALIKE = 0.6
+_PIECE = 3
 
 
 def unpin(dockerfile: str) -> str:
@@ -55,7 +59,21 @@ def _at(file: str, lines: Sequence[int]) -> str:
 
 def _nearest(edit: Edit, text: str) -> str:
     """The line that comes nearest to what isn't there: upstream has often changed a word of it."""
-    wanted = next((line.strip() for line in edit.find.splitlines() if line.strip()), "")
-    lines = [line.strip()[:1000] for line in text.splitlines()[:5000]]
-    close = difflib.get_close_matches(wanted[:1000], [line for line in lines if line], n=1, cutoff=0.5)
-    return f"; nearest is {edit.file}:{lines.index(close[0]) + 1}, {close[0][:_SHOWN]!r}" if close else ""
+    wanted = next((line.strip()[:_COMPARED] for line in edit.find.splitlines() if line.strip()), "")
+    words = set(re.findall(r"\w{2,}", wanted))
+    best, at, shown = 0.0, 0, ""
+    for number, line in enumerate(text.splitlines()[:5000], start=1):
+        # most lines have no word in common, and comparing them takes long
+        stripped = line.strip()[:_COMPARED]
+        if words and not any(word in stripped for word in words):
+            continue
+        found = _likeness(wanted, stripped)
+        if found > best:
+            best, at, shown = found, number, stripped
+    return f"; nearest is {edit.file}:{at}, {shown[:_SHOWN]!r}" if best >= _ALIKE else ""
+
+
+def _likeness(wanted: str, line: str) -> float:
+    """How much of `wanted` stands in a line, in its order, in pieces that aren't there by chance: 0 to 1."""
+    blocks = difflib.SequenceMatcher(None, wanted, line, autojunk=False).get_matching_blocks()
+    return sum(block.size for block in blocks if block.size >= _PIECE) / (len(wanted) or 1)
