@@ -92,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     _explain_flags(verb("explain", "show which releases count and why, and how one is built", _EXPLAIN_EXAMPLES))
     _doctor_flags(verb("doctor", "check what is missing or too old on this machine", _DOCTOR_EXAMPLES))
     _comment_flags(verb("comment", "post a plan under its pull request, or edit what stands there", _COMMENT_EXAMPLES))
+    _matrix_flags(verb("matrix", "spread the builds of a saved plan over jobs of GitHub Actions", _MATRIX_EXAMPLES))
+    _build_flags(verb("build", "do one job of a matrix: build, push by digest, sign nothing", _BUILD_EXAMPLES))
     _demo_flags(verb("demo", "plan, apply and plan again, all on this machine", _DEMO_EXAMPLES))
     return parser
 
@@ -106,7 +108,13 @@ _APPLY_EXAMPLES = """\
   reconcile apply                                 plan, then do it
   reconcile apply --expect-plan sha256:...        only if the plan is still this one
   reconcile apply plan.json                       walk a saved plan
-  reconcile apply --builder farm --jobs 4         builds side by side on a builder of buildx"""
+  reconcile apply --builder farm --jobs 4         builds side by side on a builder of buildx
+  reconcile apply plan.json --results DIR --run ID  finish what the jobs of a matrix built, and build nothing"""
+_MATRIX_EXAMPLES = """\
+  reconcile matrix plan.json                      the jobs, as a matrix of GitHub Actions
+  reconcile matrix plan.json --few 0              fan out whenever there is something to build"""
+_BUILD_EXAMPLES = """\
+  reconcile build plan.json --job outline@1.2.0@linux-arm64 --run ID --results results"""
 _VERIFY_EXAMPLES = """\
   reconcile verify                                everything
   reconcile verify outline:1.2.0                  one version of one app
@@ -126,8 +134,13 @@ _DEMO_EXAMPLES = """\
   reconcile demo --keep                           leave the registry running to look around"""
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
+def _desired(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--desired", type=Path, default=Path("desired"), metavar="DIR", help="the desired state")
+    parser.add_argument("--allow-private", action="store_true", help="allow hosts on this machine or a private network")
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    _desired(parser)
     parser.add_argument("--state", type=Path, default=Path("state"), metavar="DIR", help="the records")
     parser.add_argument("--app", action="append", default=[], metavar="NAME", help="only this app (repeatable)")
     parser.add_argument("--fresh", action="store_true", help="ignore records: read and verify everything")
@@ -135,7 +148,6 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--concurrency", type=_number(1), default=16, metavar="N", help="requests in flight per host (16)"
     )
-    parser.add_argument("--allow-private", action="store_true", help="allow hosts on this machine or a private network")
 
 
 def _plan_flags(parser: argparse.ArgumentParser) -> None:
@@ -163,6 +175,29 @@ def _apply_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--key", metavar="REF", help="the signing key: a file, env://NAME or a KMS reference")
     parser.add_argument("--identity-token", type=Path, metavar="FILE", help="a file with an OIDC token to sign with")
+    parser.add_argument(
+        "--results", type=Path, metavar="DIR", help="what the jobs of a matrix built: nothing is built here"
+    )
+    parser.add_argument("--run", metavar="ID", help="the run that built it, as `reconcile matrix` named it")
+    parser.add_argument("--logs", type=Path, metavar="DIR", help="where the logs of builds go (default: a temp folder)")
+
+
+def _matrix_flags(parser: argparse.ArgumentParser) -> None:
+    _desired(parser)
+    parser.add_argument("plan", type=Path, metavar="PLAN.json", help="a saved plan")
+    parser.add_argument("--few", type=_number(0), default=3, metavar="N", help="so many builds are no fan-out yet (3)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the matrix there instead of stdout")
+
+
+def _build_flags(parser: argparse.ArgumentParser) -> None:
+    _desired(parser)
+    parser.add_argument("--state", type=Path, default=Path("state"), metavar="DIR", help="the records, only read here")
+    parser.add_argument("plan", type=Path, metavar="PLAN.json", help="the saved plan that the matrix is of")
+    parser.add_argument("--job", required=True, metavar="ID", help="which job of the matrix")
+    parser.add_argument("--run", required=True, metavar="ID", help="the run it is for, as `reconcile matrix` named it")
+    parser.add_argument("--results", required=True, type=Path, metavar="DIR", help="where a file per image goes")
+    parser.add_argument("--expect-plan", metavar="HASH", help="refuse any other plan than this one")
+    _tools(parser)
     parser.add_argument("--logs", type=Path, metavar="DIR", help="where the logs of builds go (default: a temp folder)")
 
 
@@ -294,6 +329,14 @@ def _run(options: argparse.Namespace, settings: Settings) -> Printed:
             from reconciler.commands import apply
 
             return apply.run(settings, apply.Flags.of(options))
+        case "matrix":
+            from reconciler.commands import matrix
+
+            return matrix.run(settings, options.plan, few=options.few, output=options.output)
+        case "build":
+            from reconciler.commands import build
+
+            return build.run(settings, build.Flags.of(options))
         case "verify":
             from reconciler.commands import verify
 

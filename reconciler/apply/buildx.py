@@ -43,10 +43,10 @@ class BuildOptions:
     """
 
     builder: str = ""
-    builder_id: str = ""
     sbom: str = ""
     cache: Path | None = None
     flags: tuple[str, ...] = ()
+    builder_id: str = ""
 
     @property
     def builder_words(self) -> Sequence[str]:

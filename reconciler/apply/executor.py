@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from reconciler.apply import recording
-from reconciler.apply.content import read_content
+from reconciler.apply.bases import proven_base
 from reconciler.apply.failures import BuildFailed, SignerFailed
 from reconciler.apply.pointer import Pointing
 from reconciler.apply.proofs import Prover
@@ -21,8 +21,8 @@ from reconciler.apply.publish import Publisher
 from reconciler.apply.results import Done, Failed, Moved, NotTried, Outcome, Progress, Result, Unconfirmed
 from reconciler.apply.slots import NotNow, Slots
 from reconciler.apply.tagging import Tagger
+from reconciler.errors import Moved as MovedError
 from reconciler.errors import (
-    BuildError,
     RateLimited,
     ReconcileError,
     RecordError,
@@ -30,7 +30,6 @@ from reconciler.errors import (
     ToolError,
     Unreachable,
 )
-from reconciler.errors import Moved as MovedError
 from reconciler.model.digest import Digest
 from reconciler.model.reference import DigestRef, TagRef
 from reconciler.model.wanted import Wanted
@@ -186,20 +185,8 @@ class Executor:
             if done is not None and isinstance(result := await asyncio.shield(done), Done | Unconfirmed):
                 found[name] = tag.repository.at(result.digest)
             else:
-                found[name] = await self._base(name, tag, wanted)
+                found[name] = await proven_base(self._registry, self._prover, name, tag, wanted)
         return found
-
-    async def _base(self, name: str, tag: TagRef, wanted: Wanted) -> DigestRef:
-        """A base that is there already: what is signed with it inside must be proven as well (rules 4 and 5)."""
-        content = await read_content(self._registry, tag.repository, tag.tag)
-        evidence = await self._prover.examine(tag.repository, content.subject)
-        binding = evidence.binding
-        if not await self._prover.authority(tag.repository, content.subject, evidence) or binding is None:
-            raise BuildError(f"it is built on {tag} ({name}), which isn't proven to be ours", where=str(wanted.target))
-        if binding.repository != str(tag.repository) or binding.version != tag.tag:
-            what = f"it is built on {tag} ({name}), which is proven to be {binding.repository} {binding.version}"
-            raise BuildError(what, where=str(wanted.target))
-        return tag.repository.at(content.subject.digest)
 
     async def _settled(self, tag: TagRef, planned: Digest | None) -> Digest | str:
         """The digest of a version's tag once its change has ended; or why it isn't complete."""

@@ -24,27 +24,27 @@ from reconciler.apply.assemble import assemble
 from reconciler.apply.builds import Build, Built
 from reconciler.apply.content import Content, read_content
 from reconciler.apply.failures import BuildFailed, SignerFailed, mine
+from reconciler.apply.newness import settle_new
 from reconciler.apply.proofs import Prover, Subject, kinds_for
+from reconciler.apply.replacing import may_replace
 from reconciler.apply.results import Done, Unconfirmed
 from reconciler.apply.slots import NotNow, Slots
 from reconciler.apply.tagging import Tagger
 from reconciler.apply.together import together
-from reconciler.errors import BuildError, Denied, EvidenceError, ReconcileError, Refused, RegistryError, ToolError
+from reconciler.errors import BuildError, EvidenceError, ReconcileError, Refused, ToolError
 from reconciler.evidence.weigh import annotated
 from reconciler.model.digest import Digest
 from reconciler.model.evidence import Evidence, Kind
-from reconciler.model.observed import Absent
 from reconciler.model.platform import Platform
 from reconciler.model.recipe import Smoke
-from reconciler.model.reference import DigestRef, Repository
+from reconciler.model.reference import DigestRef
 from reconciler.model.wanted import Wanted
 from reconciler.plan.changes import Adopt, Assembly, OfRelease, Prove, Publish, Restore
 from reconciler.plan.decide import is_bound
 from reconciler.record import Records
 from reconciler.registry.client import Registry
-from reconciler.registry.descriptor import Descriptor, Manifest
+from reconciler.registry.descriptor import Descriptor
 from reconciler.registry.media import OCI_INDEX
-from reconciler.registry.push import NotGranted
 
 # runs a command in an image on a platform; the last argument names the release
 SmokeTest = Callable[[Smoke, DigestRef, Platform, str], Awaitable[None]]
@@ -97,8 +97,9 @@ class Publisher:
         wanted = change.wanted
         repository = wanted.target.repository
         if isinstance(change, Publish) and change.presumed_new:
-            await self._settle_new(wanted)
+            await settle_new(self.registry, wanted)
         await self.tagger.check(wanted.target, change.exists)
+        await may_replace(self.registry, self.prover, change)
         await self._may_keep(change)
         built = await self._build_all(change, bases, steps)
         children = {**change.keep, **{one.platform: one.child for one in built}}
@@ -135,7 +136,8 @@ class Publisher:
 
     async def _restore(self, change: Restore, steps: Steps) -> Done | Unconfirmed:
         wanted = change.wanted
-        await self.tagger.check(wanted.target, change.exists, change.digest)
+        if not await self.tagger.check(wanted.target, change.exists, change.digest):
+            await may_replace(self.registry, self.prover, change)
         content = await self._read(wanted, change.digest)
         subject, before = content.subject, await self.prover.examine(wanted.target.repository, content.subject)
         await self._may_sign(wanted, subject, before)
@@ -195,33 +197,6 @@ class Publisher:
                     where=str(wanted.target),
                     todo="make a new plan",
                 )
-
-    async def _settle_new(self, wanted: Wanted) -> None:
-        """A repository that denies reading is new only if we may push to it and then get a definite 404.
-
-        Where the desired state says that it may be new (`create`), the right to push is enough.
-        """
-        repository = wanted.target.repository
-        todo = f"if it doesn't exist yet, write `create: [{wanted.image}]` in the desired file"
-        try:
-            may_push = await self.registry.can_push(repository)
-            # with the token that may push: the unknown is denied to those who may only pull (protocols 2.7)
-            found = await self._found(repository, wanted)
-        except RegistryError as error:
-            raise Refused(
-                f"whether it is new can't be settled: {error.reason}", where=str(repository), todo=todo
-            ) from None
-        if isinstance(may_push, NotGranted) or not isinstance(found, Absent):
-            why = f"we may not push: {may_push.reason}" if isinstance(may_push, NotGranted) else "its tag is there"
-            raise Refused(f"presumed new, but {why}", where=str(repository), todo=todo)
-
-    async def _found(self, repository: Repository, wanted: Wanted) -> Manifest | Absent:
-        try:
-            return await self.registry.manifest(repository, wanted.target.tag, push=True)
-        except Denied:
-            if wanted.create:
-                return Absent()
-            raise
 
     async def _build_all(self, change: Assembly, bases: Mapping[str, DigestRef], steps: Steps) -> list[Built]:
         """Every platform that is to be built; each stands in the record as soon as it is pushed.

@@ -21,27 +21,35 @@ import httpx
 
 from reconciler.apply.attach import LAG
 from reconciler.apply.buildx import BuildOptions
+from reconciler.apply.elsewhere import Elsewhere
+from reconciler.apply.elsewhere import read as read_results
 from reconciler.apply.proofs import Origin
 from reconciler.apply.remember import remember
 from reconciler.apply.results import Done, Failed, Outcome
 from reconciler.apply.run import Options
 from reconciler.apply.run import apply as make_it_so
 from reconciler.apply.source import Fetch
+from reconciler.apply.stamp import Run, place
 from reconciler.commands import Printed, Settings
 from reconciler.commands.output import written
 from reconciler.commands.session import RECHECK, Session, cache_folder, session, timestamp
 from reconciler.commands.visibility import hidden
-from reconciler.errors import Interrupted, PlanMismatch, ReconcileError
+from reconciler.desired.state import Desired
+from reconciler.errors import Interrupted, PlanMismatch, ReconcileError, UsageError
 from reconciler.model.evidence import Kind
 from reconciler.model.recipe import GitSource
 from reconciler.net import is_loopback
 from reconciler.observe import Trust
 from reconciler.plan import guards, saved
 from reconciler.plan.changes import Change, MovePointer, Publish
+from reconciler.plan.matrix import matrix
 from reconciler.plan.plan import Plan
 from reconciler.report import outcome as report
 from reconciler.report import text
+from reconciler.report.actions import in_actions
 from reconciler.report.progress import progress
+
+_RESULTS = "write: reconcile apply PLAN.json --results DIR --run ID, with the ID that `reconcile matrix` gave"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,8 @@ class Flags:
     token: Path | None = None
     lag: float | None = None
     logs: Path | None = None
+    results: Path | None = None
+    run: str | None = None
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Self:
@@ -81,6 +91,8 @@ class Flags:
             token=options.identity_token,
             lag=options.lag,
             logs=options.logs,
+            results=options.results,
+            run=options.run,
         )
 
 
@@ -107,15 +119,16 @@ def run(settings: Settings, flags: Flags) -> Printed:
 
 async def _apply(settings: Settings, flags: Flags) -> tuple[Plan, Outcome]:
     async with session(settings) as run:
-        plan = _saved(run, flags.plan) if flags.plan else await _fresh(run)
+        plan = saved_plan(run.desired, flags.plan) if flags.plan else await _fresh(run)
         if flags.expect_plan is not None:
             guards.expect(plan, flags.expect_plan)
+        elsewhere = _elsewhere(flags, plan)
         guards.trip(plan.tally, allow_lost=flags.allow_lost, allow_replaced=flags.allow_replaced)
         settings.say(text.render(plan, colour=False).rstrip())
         if not plan.changes:
             return plan, Outcome((), complete=plan.complete)
         known = {name for app in run.apps for name, image in run.records.load(app.app).images.items() if image.tags}
-        with _stopped_by_signals(settings) as stop, _logs(flags.logs) as logs:
+        with _stopped_by_signals(settings) as stop, logs_in(flags.logs) as logs:
             terminal = sys.stderr.isatty() and settings.env.get("CI", "") in ("", "false")
             with progress(len(plan.changes), settings.say, terminal=terminal) as shown:
                 outcome = await make_it_so(
@@ -124,14 +137,25 @@ async def _apply(settings: Settings, flags: Flags) -> tuple[Plan, Outcome]:
                     judge=run.judge,
                     records=run.records,
                     signing=run.desired.signing,
-                    fetch=_fetch(run),
-                    options=await _options(run, plan, flags, logs.folder),
+                    fetch=fetcher(run),
+                    options=replace(await options_of(run, plan, flags, logs.folder), results=elsewhere),
                     downloads=run.upstreams,
                     progress=shown,
                     stop=stop,
                 )
             logs.keep = logs.keep or any(failed.log for failed in outcome.of(Failed))
+        if elsewhere is not None:
+            outcome = replace(outcome, notes=(*outcome.notes, *elsewhere.notes))
         return plan, await _with_notes(run, outcome, known)
+
+
+def _elsewhere(flags: Flags, plan: Plan) -> Elsewhere | None:
+    """What other jobs of this run built of the plan; None where it is built here."""
+    if flags.results is None and flags.run is None:
+        return None
+    if flags.results is None or flags.run is None or flags.plan is None:
+        raise UsageError("--results takes the plan that was built, and --run", todo=_RESULTS)
+    return read_results(flags.results, matrix(plan), Run.parse(flags.run, plan.hash))
 
 
 async def _with_notes(run: Session, outcome: Outcome, known: set[str]) -> Outcome:
@@ -154,7 +178,7 @@ async def _fresh(run: Session) -> Plan:
     return plan
 
 
-def _saved(run: Session, path: Path) -> Plan:
+def saved_plan(desired: Desired, path: Path) -> Plan:
     """The plan in a file; PlanMismatch where it isn't one of this desired state's."""
     try:
         with path.open("rb") as file:
@@ -163,19 +187,19 @@ def _saved(run: Session, path: Path) -> Plan:
         raise PlanMismatch(f"the plan can't be read: {error.strerror}", where=str(path)) from None
     plan = saved.load(data, str(path))
     todo = "make a new plan with `reconcile plan --format json --output FILE`"
-    if plan.policy != run.desired.signing.policy.hash:
+    if plan.policy != desired.signing.policy.hash:
         raise PlanMismatch("the signing policy changed since the plan was made", where=str(path), todo=todo)
     for change in plan.changes:
-        strange = _strange(run, change)
+        strange = _strange(desired, change)
         if strange:
             raise PlanMismatch(f"the plan {strange}", where=str(path), todo=todo)
     return plan
 
 
-def _strange(run: Session, change: Change) -> str:
+def _strange(desired: Desired, change: Change) -> str:
     """What a saved change says that the desired state doesn't; empty where they agree (rule 4, behaviours.md 24)."""
-    apps = [app for app in run.desired.apps if app.app == change.app and change.image in app.images]
-    if not apps or change.target.repository != run.desired.repository(change.image):
+    apps = [app for app in desired.apps if app.app == change.app and change.image in app.images]
+    if not apps or change.target.repository != desired.repository(change.image):
         return f"changes {change.target}, which the desired state knows nothing of"
     if isinstance(change, MovePointer) or change.wanted.adopt is None:
         return ""
@@ -185,7 +209,9 @@ def _strange(run: Session, change: Change) -> str:
     return ""
 
 
-def _fetch(run: Session) -> Fetch:
+def fetcher(run: Session) -> Fetch:
+    """Checks out git sources by this run's upstreams."""
+
     async def fetch(source: GitSource, target: Path) -> int:
         tree = await run.upstreams.checkout(
             source.url, source.commit, target, ref=source.ref, submodules=source.submodules
@@ -195,7 +221,8 @@ def _fetch(run: Session) -> Fetch:
     return fetch
 
 
-async def _options(run: Session, plan: Plan, flags: Flags, logs: Path) -> Options:
+async def options_of(run: Session, plan: Plan, flags: Flags, logs: Path) -> Options:
+    """What flags, environment and desired state say of how `plan` is made so; `logs` gets the logs of programs."""
     settings = run.settings
     host = run.desired.mirror.registry
     credential = await asyncio.to_thread(run.credentials.for_host, host)
@@ -212,6 +239,7 @@ async def _options(run: Session, plan: Plan, flags: Flags, logs: Path) -> Option
             sbom=run.desired.mirror.sbom_generator if needs_sbom else "",
             cache=cache_folder(settings, "build"),
             flags=flags.build_flags,
+            builder_id=place(settings.env, run.desired.mirror.source) if in_actions(settings.env) else "",
         ),
         key=flags.key,
         token=flags.token.absolute() if flags.token else None,
@@ -247,7 +275,7 @@ def _revision(settings: Settings) -> str:
 
 
 @dataclass(slots=True)
-class _Logs:
+class Logs:
     """Where the logs of programs go: the folder that was asked for, or one of this run.
 
     The latter goes with the run unless a program failed (`keep`): then an error names a file in it.
@@ -258,8 +286,9 @@ class _Logs:
 
 
 @contextmanager
-def _logs(chosen: Path | None) -> Iterator[_Logs]:
-    logs = _Logs(chosen or Path(tempfile.mkdtemp(prefix="reconcile-logs-")), keep=chosen is not None)
+def logs_in(chosen: Path | None) -> Iterator[Logs]:
+    """The folder for logs: `chosen`, or one that goes with the run."""
+    logs = Logs(chosen or Path(tempfile.mkdtemp(prefix="reconcile-logs-")), keep=chosen is not None)
     try:
         yield logs
     finally:
