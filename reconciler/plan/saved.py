@@ -13,6 +13,7 @@ plan            scope, policy, tally, satisfied
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ from reconciler.plan.plan import FORMAT_VERSION, Held, Plan
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
+_HALVES = re.compile("[\ud800-\udfff]")
 
 MAX_BYTES = 256 * 1024 * 1024
 
@@ -59,7 +62,9 @@ def dump(plan: Plan | None, errored: ReconcileError | None = None) -> str:
         ]
         document["drift"] = content.pop("drift")
         document["plan"] = content
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    # half a character can't be written, and `##[` is a command to GitHub's runner wherever it is printed
+    return _HALVES.sub("\ufffd", text).replace("##[", "\\u0023#[") + "\n"
 
 
 def load(data: bytes, where: str) -> Plan:

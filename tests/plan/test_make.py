@@ -280,6 +280,15 @@ class TestSaved:
         plan = planned(view(dict(zip(tags, states, strict=False))), View(WantedApp("z", unknown=Unknown("x"))))
         assert load(dump(plan).encode(), "plan.json") == plan
 
+    def test_any_text_can_be_written_and_printed(self) -> None:
+        """Half a character becomes U+FFFD; nothing is a command to GitHub's runner; the rest comes back as it was."""
+        reason = "\ud800 a\n::error::b ##[error]c \\##[d \x00\x1b"
+        plan = planned(View(WantedApp("z", unknown=Unknown(reason))))
+        text = dump(plan)
+        assert "##[" not in text
+        assert not any(line.strip().startswith("::") for line in text.splitlines())
+        assert load(text.encode(), "plan.json").held[0].why.reason == reason.replace("\ud800", "\ufffd")
+
     def test_altered_is_refused(self) -> None:
         """The hash must be that of the content."""
         text = dump(planned(view({wanted(): Absent()})))
