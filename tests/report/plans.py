@@ -175,7 +175,9 @@ def partial() -> Plan:
 def hostile() -> Plan:
     """Whatever isn't ours tries to be more than text."""
     evil = replace(of("1.2.0"), app=HOSTILE, image=HOSTILE)
-    evil = replace(evil, release=replace(evil.release, tag=HOSTILE))
+    # what the hash covers is always text that can be written
+    whole = HOSTILE.replace("\ud800", "")
+    evil = replace(evil, release=replace(evil.release, tag=whole))
     return Plan(
         changes=(Publish(wanted=evil, reason=HOSTILE, build=(AMD64, ARM64)), latest("1.2.0", names=HOSTILE)),
         held=(
@@ -184,7 +186,7 @@ def hostile() -> Plan:
             Held("outline", Waiting("::error::" + HOSTILE), OUTLINE.tag("1.3.0")),
         ),
         drift=(Drift(HOSTILE, OUTLINE.tag("1.4.0"), HOSTILE),),
-        scope=(HOSTILE, "outline"),
+        scope=(whole, "outline"),
         satisfied=1,
         policy="sha256:policy",
     )
