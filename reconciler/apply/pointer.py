@@ -11,8 +11,10 @@ from reconciler.apply.proofs import Prover
 from reconciler.apply.publish import Steps
 from reconciler.apply.results import Done, NotTried, Unconfirmed
 from reconciler.apply.tagging import Tagger
-from reconciler.errors import Moved, ReconcileError
+from reconciler.errors import EvidenceError, Moved, ReconcileError
 from reconciler.model.digest import Digest
+from reconciler.model.evidence import Kind
+from reconciler.model.observed import Absent
 from reconciler.model.reference import TagRef
 from reconciler.model.version import Version
 from reconciler.plan.changes import MovePointer
@@ -43,8 +45,9 @@ class Pointing:
         Raises Moved where the pointer isn't what the plan saw, RegistryError, EvidenceError.
         """
         reasons: list[str] = []
+        names = change.names if change.names is not None else await self._names_now(change)
         for version, source, planned in _candidates(change):
-            if version != change.to and not _forward(change, version):
+            if version != change.to and not _forward(change, names, version):
                 break
             digest = await self.settled(source, planned)
             if isinstance(digest, str):
@@ -57,8 +60,36 @@ class Pointing:
                 reasons.append(f"{version}: {error.reason}")
                 continue
             return await self._move(change, version, content, reasons, steps)
-        names = f"stays on {change.names}" if change.names else "isn't moved"
-        return NotTried(change, f"it {names}; {'; '.join(reasons)}")
+        stays = f"stays on {names}" if names else "isn't moved"
+        return NotTried(change, f"it {stays}; {'; '.join(reasons)}")
+
+    async def _names_now(self, change: MovePointer) -> str | None:
+        """The version that the pointer is proven to name now, where the plan couldn't tell; None where nothing is.
+
+        Raises Moved where that is above where it was to go, EvidenceError where it can't be told (rules 1 and 6).
+        """
+        if change.exists is None:
+            return None
+        repository = change.target.repository
+        if isinstance(await self.registry.head(repository, change.exists), Absent):
+            return None
+        content = await read_content(self.registry, repository, change.exists)
+        evidence = await self.prover.examine(repository, content.subject)
+        unsure = None if evidence.authority else evidence.unknown(frozenset(Kind))
+        if unsure is not None:
+            raise EvidenceError(f"what it names can't be told now: {unsure.reason}", where=str(change.target))
+        binding = evidence.binding
+        if binding is None or binding.repository != str(repository):
+            return None
+        if not await self.prover.authority(repository, content.subject, evidence):
+            return None
+        if _above(binding.version, change.to):
+            raise Moved(
+                f"it is proven to name {binding.version} now, and doesn't go back to {change.to} by itself",
+                where=str(change.target),
+                todo="nothing was written; make a new plan",
+            )
+        return binding.version
 
     async def _proven(self, change: MovePointer, version: Version, source: TagRef, digest: Digest) -> Content:
         """The digest's content, if the version's tag names it and a verified statement says it is that version."""
@@ -94,15 +125,22 @@ def _candidates(change: MovePointer) -> Iterator[tuple[Version, TagRef, Digest |
     yield from change.candidates
 
 
-def _forward(change: MovePointer, version: Version) -> bool:
-    """Whether the pointer may go to this candidate instead of the planned one: never below what it names now.
+def _forward(change: MovePointer, names: str | None, version: Version) -> bool:
+    """Whether the pointer may go to this candidate instead of the planned one: never below what it `names` now.
 
     Where the plan itself goes back (the version that it names was withdrawn), the next lower candidate is as good.
     """
-    if change.names is None:
+    if names is None:
         return True
     try:
-        names = Version.parse(change.names)
+        now = Version.parse(names)
     except ValueError:
         return True
-    return version >= names or change.to < names
+    return version >= now or change.to < now
+
+
+def _above(names: str, version: Version) -> bool:
+    try:
+        return Version.parse(names) > version
+    except ValueError:
+        return False

@@ -18,7 +18,7 @@ from reconciler.errors import EvidenceError, RegistryError, TooLarge
 from reconciler.evidence.judge import Judge
 from reconciler.evidence.parse import clean
 from reconciler.evidence.raw import Attached, Fault, Form
-from reconciler.evidence.read import gather
+from reconciler.evidence.read import gather, is_too_large
 from reconciler.evidence.recall import known
 from reconciler.evidence.verdict import Rejected, Verdict
 from reconciler.evidence.weigh import Judged, Subject, weigh
@@ -138,7 +138,9 @@ async def _judge_one(
     except EvidenceError as error:
         return Fault(f"{where}: {error.reason}", one.form.kinds)
     except TooLarge as error:
-        return Rejected(clean(error.what))
+        if await is_too_large(registry.blob_size(repository, one.digest), one.form.cap):
+            return Rejected(clean(error.what))
+        return Fault(f"{where}: {error.reason}", one.form.kinds)
     except RegistryError as error:
         return Fault(f"{where}: {error.reason}", one.form.kinds)
     except OSError as error:

@@ -14,7 +14,8 @@ from reconciler.evidence.examine import examine, platform_proofs
 from reconciler.evidence.judge import Judge
 from reconciler.evidence.recall import unchanged
 from reconciler.local.registry import Fault, LocalRegistry, Manners, Referrers, on
-from reconciler.local.registry.actions import Action, Reset, reply_error, reply_html
+from reconciler.local.registry.actions import Action, Huge, Reset, reply_error, reply_html
+from reconciler.local.registry.call import Call
 from reconciler.local.sigstore.keys import Key
 from reconciler.local.sigstore.mint import Layer, Mint, Workflow
 from reconciler.model.digest import Digest
@@ -312,6 +313,29 @@ async def test_a_blob_over_the_cap_or_its_stated_size_is_no_evidence(
     evidence = await look(registry, w)
     assert isinstance(evidence.findings[Kind.SBOM], Missing)
     assert len(evidence.notes) == 1
+
+
+@pytest.mark.parametrize("kind", ["manifest", "blob"])
+@pytest.mark.parametrize("declared", [False, True])
+async def test_an_answer_without_end_makes_no_evidence_disappear(
+    registry: Registry, local: LocalRegistry, pusher: Pusher, kind: str, declared: bool
+) -> None:
+    """Some proxy answers with a gigabyte: what it hides is unknown, for the registry says that it is small."""
+    w = world(pusher)
+    pusher.attach(w.digest, Attachments(everything(w)))
+    referrers = {entry["digest"] for entry in local.store.fallback(w.repository.name, w.digest)}
+    assert len(referrers) == 6
+
+    def hides(call: Call) -> bool:
+        return call.method == "GET" and (call.route.kind == "blob" or call.route.reference in referrers)
+
+    local.faults.add(
+        Fault(Huge(declared=declared), match=on(kind="blob", method="GET") if kind == "blob" else hides, times=None)
+    )
+    evidence = await look(registry, w)
+    assert {type(finding) for finding in evidence.findings.values()} == {Unknown}
+    local.faults.clear()
+    assert {type(finding) for finding in (await look(registry, w)).findings.values()} == {Proven}
 
 
 async def test_a_fallback_tag_that_is_no_index_is_unknown(registry: Registry, pusher: Pusher) -> None:
