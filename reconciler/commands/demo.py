@@ -5,6 +5,7 @@ stdout tells the story: what there is, each command and what it prints. What a c
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 from reconciler.commands import Printed, Settings
 from reconciler.errors import Interrupted
@@ -156,11 +158,31 @@ def _end_by_interrupt() -> None:
     # again after apply: asyncio leaves the default action behind where it removes a handler
     if threading.current_thread() is threading.main_thread():
         for one in _ENDING:
-            signal.signal(one, signal.default_int_handler)
+            signal.signal(one, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    _clear_in_peace()
+    raise KeyboardInterrupt
+
+
+def _clear_in_peace() -> None:
+    # a terminal that closes while all is being cleared away must not end that; a second Ctrl-C may, and the engine's
+    # keeper and the next demo clear the rest
+    for one in _ENDING:
+        signal.signal(one, signal.default_int_handler if one is signal.SIGINT else signal.SIG_IGN)
 
 
 def _wait_for_interrupt() -> None:
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        return
+    """Returns at the first signal; it raises nothing, so that several at once are as one."""
+    read, write = os.pipe()
+
+    def wake(_number: int, _frame: FrameType | None) -> None:
+        os.write(write, b"!")
+
+    for one in _ENDING:
+        signal.signal(one, wake)
+    os.read(read, 1)
+    _clear_in_peace()
+    os.close(read)
+    os.close(write)

@@ -136,12 +136,13 @@ def test_the_story_and_every_command_that_it_prints(short: Path, tools: Tools) -
         assert QUIET in answers["reconcile plan --allow-private"].stdout
 
         told.process.send_signal(signal.SIGINT)
+        told.process.send_signal(signal.SIGHUP)
         assert told.ended() == 0, told.errors
         assert told.left() == []
 
 
 def test_a_kill_in_the_middle_of_apply_leaves_nothing(short: Path) -> None:
-    """SIGTERM while builds run: the status of an interruption, and not a file or a process more than before."""
+    """SIGTERM while builds run, and a terminal that closes then: interrupted, and no file or process is left."""
     with demo(short) as told:
         told.until("$ reconcile apply")
         deadline = time.monotonic() + LIMIT
@@ -150,6 +151,7 @@ def test_a_kill_in_the_middle_of_apply_leaves_nothing(short: Path) -> None:
             assert time.monotonic() < deadline
             select.select([], [], [], 0.05)
         told.process.terminate()
+        told.process.send_signal(signal.SIGHUP)
         assert told.ended() == 130, told.errors
         assert told.left() == []
 
