@@ -26,6 +26,7 @@ _RESERVED = 1200
 # more changes than this are folded by app
 _MANY = 30
 _LINE = 100
+_CHANGES = "changes"
 _MOST_LINES = 200
 
 
@@ -72,6 +73,9 @@ def render(plan: Plan, context: Context = _NO_CONTEXT, medium: Medium = COMMENT)
     if medium.limit is not None:
         room = medium.limit - sum(medium.measure(line) + 1 for line in (*head, *tail)) - _RESERVED
     fitted = fit(_blocks(plan), room, medium.measure)
+    if any(noun == _CHANGES for noun, _, _ in fitted.cut):
+        # where not every change can be shown, every app is named at least
+        fitted = fit([_overview(plan.changes), *_blocks(plan)], room, medium.measure)
     if fitted.cut:
         head += ["", *_alert("IMPORTANT", _cut(fitted.cut, context, medium))]
     return _text([*head, *fitted.lines, *tail])
@@ -144,9 +148,8 @@ def _cut(cut: tuple[tuple[str, int, int], ...], context: Context, medium: Medium
 def _blocks(plan: Plan) -> list[Block]:
     """In the order they are shown; what is cut first has the highest rank."""
     blocks: list[Block] = []
-    by_app = sorted(plan.changes, key=lambda change: change.app)
-    for app, group in groupby(by_app, key=lambda change: change.app):
-        blocks.append(_of_app(app, tuple(group), folded=len(plan.changes) > _MANY))
+    for app, changes in _by_app(plan.changes):
+        blocks.append(_of_app(app, changes, folded=len(plan.changes) > _MANY))
     if plan.held:
         blocks.append(_held(plan.held))
     if plan.drift:
@@ -154,6 +157,22 @@ def _blocks(plan: Plan) -> list[Block]:
     if plan.changes:
         blocks.append(_details(plan.changes))
     return blocks
+
+
+def _by_app(changes: tuple[Change, ...]) -> Iterator[tuple[str, tuple[Change, ...]]]:
+    ordered = sorted(changes, key=lambda change: change.app)
+    return ((app, tuple(group)) for app, group in groupby(ordered, key=lambda change: change.app))
+
+
+def _overview(changes: tuple[Change, ...]) -> Block:
+    by_app = tuple(_by_app(changes))
+
+    def rows() -> Iterator[str]:
+        for app, of_app in by_app:
+            yield f"- {code(app)}: {count(len(of_app), 'change')} ({kinds(of_app)})"
+
+    opening = ("", f"<details><summary>Overview of {count(len(by_app), 'app')}</summary>", "")
+    return Block("apps", len(by_app), opening, rows, ("", "</details>"), rank=0, share=0.3)
 
 
 def _of_app(app: str, changes: tuple[Change, ...], *, folded: bool) -> Block:
@@ -176,11 +195,17 @@ def _of_app(app: str, changes: tuple[Change, ...], *, folded: bool) -> Block:
             )
             yield f"| {' | '.join(cells)} |"
 
-    return Block("changes", len(changes), opening, rows, closing, rank=1)
+    return Block(_CHANGES, len(changes), opening, rows, closing, rank=1)
 
 
 def _held(held: tuple[Held, ...]) -> Block:
-    opening = ("", "### Blocked, waiting or unknown", "", "| | state | app | tag | why |", "|---|---|---|---|---|")
+    head = ("| | state | app | tag | why |", "|---|---|---|---|---|")
+    title = "Blocked, waiting or unknown"
+    opening: tuple[str, ...] = ("", f"### {title}", "", *head)
+    closing: tuple[str, ...] = ()
+    if len(held) > _MANY:
+        opening = ("", f"<details><summary>{title} ({len(held):,})</summary>", "", *head)
+        closing = ("", "</details>")
 
     def rows() -> Iterator[str]:
         for one in held:
@@ -188,7 +213,7 @@ def _held(held: tuple[Held, ...]) -> Block:
             yield f"| {code(held_symbol(one))} | {state(one)} | {markdown(one.app)} | {tag} | {why} |"
 
     # before the changes, as someone has to act on it, but never instead of them
-    return Block("held back", len(held), opening, rows, rank=0, share=0.34)
+    return Block("held back", len(held), opening, rows, closing, rank=0, share=0.34)
 
 
 def _drift(drift: tuple[Drift, ...]) -> Block:

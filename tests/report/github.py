@@ -24,7 +24,7 @@ _FOUND = {
     "link": re.compile(r"(?:https?|ftp)://|\bwww\.\w", re.IGNORECASE),
 }
 _IGNORED = {"code", "pre", "a", "script", "style"}
-_VOID = {"img", "br", "hr", "input"}
+_VOID = {"img", "br", "hr", "input", "meta"}
 
 
 @dataclass

@@ -124,6 +124,15 @@ def test_the_whole_has_everything() -> None:
     assert "left out" not in page.text
 
 
+def test_every_app_is_named_where_not_every_change_is_shown() -> None:
+    """An overview says how many changes of each kind every app has."""
+    page = rendered(markdown.render(plans.large(5000, 100), CONTEXT))
+    assert "Overview of 100 apps" in page.text
+    for app in range(100):
+        assert f"app-{app:03}: 50 changes (50 publish)" in page.text
+    assert "Overview" not in markdown.render(plans.large(5000, 100), CONTEXT, WHOLE)
+
+
 def test_a_small_plan_isnt_cut() -> None:
     """There is no notice where everything is shown, and more fits in a summary than in a comment."""
     assert "Too long" not in markdown.render(plans.large(100, 5), CONTEXT)
