@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import io
 import os
+import shutil
 import signal
 import sys
 import traceback
@@ -152,7 +153,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def _plan_flags(parser: argparse.ArgumentParser) -> None:
     _common(parser)
-    parser.add_argument("--format", choices=("text", "markdown", "json"), default="text", help="of the plan")
+    parser.add_argument("--format", choices=("text", "markdown", "html", "json"), default="text", help="of the plan")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of stdout")
     parser.add_argument("--detailed-exitcode", action="store_true", help="status 2 where there are changes")
 
@@ -301,6 +302,7 @@ def _settings(options: argparse.Namespace, secrets: set[str]) -> Settings:
     def say(line: str) -> None:
         _say(redacted(line, secrets))
 
+    terminal = sys.stdout is not None and sys.stdout.isatty()
     return Settings(
         desired=getattr(options, "desired", Path("desired")),
         state=getattr(options, "state", Path("state")),
@@ -313,7 +315,8 @@ def _settings(options: argparse.Namespace, secrets: set[str]) -> Settings:
         allow_private=getattr(options, "allow_private", False),
         concurrency=getattr(options, "concurrency", 16),
         verbose=options.verbose,
-        colour=sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ,
+        colour=terminal and "NO_COLOR" not in os.environ,
+        width=shutil.get_terminal_size().columns if terminal else 0,
     )
 
 

@@ -15,7 +15,7 @@ class Settings:
 
     `apps` narrows to these (empty: all). `allow_private`: upstreams and registries on this machine or network may be
     asked; only a flag can say so, never a file. `fresh` ignores what records say of the registry. `secrets` is where a
-    run adds what it learns of: none of them is ever printed.
+    run adds what it learns of: none of them is ever printed. `width`: the terminal's columns, 0 where stdout is none.
     """
 
     desired: Path
@@ -30,6 +30,7 @@ class Settings:
     concurrency: int = 16
     verbose: int = 0
     colour: bool = False
+    width: int = 0
 
 
 @dataclass(frozen=True, slots=True)

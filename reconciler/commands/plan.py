@@ -15,7 +15,7 @@ from reconciler.commands.session import session
 from reconciler.errors import GitHubError, ReconcileError
 from reconciler.plan import saved
 from reconciler.plan.plan import Plan
-from reconciler.report import actions, markdown, text
+from reconciler.report import actions, html, markdown, text
 
 CHANGES = 2
 
@@ -31,7 +31,8 @@ def run(settings: Settings, *, format: str, output: Path | None, detailed_exitco
             return replace(written(saved.dump(None, error), output, error.exit_code), error=error)
         raise
     _told(settings, partial(actions.tell, plan))
-    return written(render(plan, format, colour=settings.colour), output, _status(plan, detailed_exitcode))
+    shown = replace(settings, colour=False, width=0) if output is not None else settings
+    return written(render(plan, format, shown), output, _status(plan, detailed_exitcode))
 
 
 async def _plan(settings: Settings) -> Plan:
@@ -47,15 +48,17 @@ def _told(settings: Settings, tell: Callable[[Mapping[str, str], Redactor], None
         settings.say(f"reconcile: {error}")
 
 
-def render(plan: Plan, format: str, *, colour: bool = False) -> str:  # noqa: A002
-    """The plan as text, Markdown or JSON."""
+def render(plan: Plan, format: str, settings: Settings) -> str:  # noqa: A002
+    """The plan as text, Markdown, HTML or JSON."""
     match format:
         case "json":
             return saved.dump(plan)
         case "markdown":
-            return markdown.render(plan)
+            return markdown.render(plan, actions.context(settings.env))
+        case "html":
+            return html.render(plan, actions.context(settings.env))
         case _:
-            return text.render(plan, colour=colour)
+            return text.render(plan, colour=settings.colour, width=settings.width)
 
 
 def _status(plan: Plan, detailed: bool) -> int:
