@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from reconciler.model.reference import TagRef
@@ -101,7 +101,11 @@ class Recipe:
 
     @staticmethod
     def _hash(recipe: Recipe) -> str:
-        content: dict[str, Any] = asdict(recipe)
-        content["bases"] = [[name, str(tag)] for name, tag in recipe.bases]
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+        content = _plain(recipe) | {"bases": [[name, str(tag)] for name, tag in recipe.bases]}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=_plain)
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """One level of a dataclass: `asdict` would copy all that is below, too, which takes three times as long."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}

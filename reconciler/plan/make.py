@@ -10,7 +10,7 @@ from reconciler.model.evidence import Unknown
 from reconciler.model.observed import Absent, Observation, PointerObserved, Present
 from reconciler.model.record import ImageRecord, Record, RecordedTag
 from reconciler.model.reference import Repository, TagRef
-from reconciler.model.wanted import Blocked, Waiting, Wanted, WantedApp, WantedPointer
+from reconciler.model.wanted import Blocked, Waiting, Wanted, WantedApp
 from reconciler.plan.changes import Assembly, Change, MovePointer, Publish, Rebuild, Restore
 from reconciler.plan.decide import Decision, Past, Satisfied, decide
 from reconciler.plan.drift import differences
@@ -40,6 +40,7 @@ def make(views: Iterable[View], *, policy: str, now: str, scope: Sequence[str] =
         for wanted in view.wanted.tags:
             decisions[wanted.target] = decide(wanted, view.tags[wanted.target], _past(view, wanted, retry), now)
     _hold_dependents(by_app, decisions)
+    new = {target.repository for target, decision in decisions.items() if _is_presumed_new(decision)}
 
     changes: list[Change] = []
     held: list[Held] = []
@@ -65,11 +66,11 @@ def make(views: Iterable[View], *, policy: str, now: str, scope: Sequence[str] =
                 case change:
                     changes.append(change)
         for pointer in sorted(view.wanted.pointers, key=lambda p: p.target):
-            outcome, lines = _point(pointer, view, decisions)
-            drift += [Drift(app, pointer.target, line) for line in lines]
-            match outcome:
-                case MovePointer():
-                    changes.append(outcome)
+            pointed = point(pointer, view.pointers[pointer.target], decisions, pointer.target.repository in new)
+            drift += [Drift(app, pointer.target, line) for line in pointed.drift]
+            match pointed.outcome:
+                case MovePointer() as move:
+                    changes.append(move)
                 case Digest():
                     satisfied += 1
                 case why:
@@ -100,7 +101,7 @@ def _past(view: View, wanted: Wanted, retry: bool) -> Past:
     return Past(
         recorded=image.tags.get(wanted.target.tag),
         repository_seen=bool(image.tags) or repository in view.seen or _answers(view, wanted.target.repository),
-        failure=None if retry else image.failures.get(wanted.recipe.attempt),
+        failure=image.failures.get(wanted.recipe.attempt) if image.failures and not retry else None,
     )
 
 
@@ -142,17 +143,8 @@ def _ordered(tags: Iterable[Wanted]) -> list[Wanted]:
     return sorted(newest_first, key=lambda w: w.target.repository)
 
 
-def _point(
-    pointer: WantedPointer, view: View, decisions: Mapping[TagRef, Decision]
-) -> tuple[MovePointer | Digest | Blocked | Waiting | Unknown, tuple[str, ...]]:
-    repository = pointer.target.repository
-    presumed_new = any(
-        isinstance(decision.outcome, Publish) and decision.outcome.presumed_new
-        for target, decision in decisions.items()
-        if target.repository == repository
-    )
-    decision = point(pointer, view.pointers[pointer.target], decisions, presumed_new)
-    return decision.outcome, decision.drift
+def _is_presumed_new(decision: Decision) -> bool:
+    return isinstance(decision.outcome, Publish) and decision.outcome.presumed_new
 
 
 def _in_order_of_needs(changes: Sequence[Change]) -> list[Change]:

@@ -7,10 +7,9 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import httpx
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from reconciler import net
 from reconciler.errors import Malformed, RegistryError, TooLarge, Unreachable
@@ -19,6 +18,9 @@ from reconciler.registry.answers import MAX_ERROR_BODY, Answer
 from reconciler.registry.credentials import Credentials
 from reconciler.registry.pace import Pace, allowed_rate
 from reconciler.registry.tokens import HostAuth
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 _HUB_API = "registry-1.docker.io"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -393,6 +395,9 @@ class Wire:
             host.tripped = (self._clock() + _TRIPPED_FOR, last.error)
 
     async def _insist(self, first: _Again, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
+        # imported here: most runs see nothing fail
+        from tenacity import AsyncRetrying, retry_if_exception_type
+
         started = self._clock()
         limits = self._timeouts
         failures: list[_Again] = [first]

@@ -7,11 +7,12 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
-
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.errors import UpstreamError
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 T = TypeVar("T")
 
@@ -55,6 +56,33 @@ async def persist(
     Raises UpstreamError where patience ends; `hint` is added to the advice where a host asked to wait.
     """
     deadline = clock.now() + patience.total
+    try:
+        try:
+            return await attempt(deadline)
+        except Again as first:
+            return await _insist(first, attempt, patience, clock, deadline)
+    except Again as again:
+        if again.wait is None:
+            raise UpstreamError(again.what, where=where) from None
+        todo = "run it again later" + (f"; {hint}" if hint else "")
+        raise UpstreamError(
+            f"{again.what}; it asks to come back in {again.wait:.0f} s", where=where, todo=todo
+        ) from None
+
+
+async def _insist(
+    first: Again, attempt: Callable[[float], Awaitable[T]], patience: Patience, clock: Clock, deadline: float
+) -> T:
+    # imported here: most runs see nothing fail
+    from tenacity import AsyncRetrying, retry_if_exception_type
+
+    failures = [first]
+
+    async def once() -> T:
+        # the first attempt is over already: tenacity comes in only where something failed
+        if failures:
+            raise failures.pop()
+        return await attempt(deadline)
 
     def wait(state: RetryCallState) -> float:
         again = _failure(state)
@@ -69,18 +97,7 @@ async def persist(
         await clock.sleep(seconds)
 
     retrying = AsyncRetrying(sleep=sleep, retry=retry_if_exception_type(Again), wait=wait, stop=stop, reraise=True)
-    try:
-        async for turn in retrying:
-            with turn:
-                return await attempt(deadline)
-    except Again as again:
-        if again.wait is None:
-            raise UpstreamError(again.what, where=where) from None
-        todo = "run it again later" + (f"; {hint}" if hint else "")
-        raise UpstreamError(
-            f"{again.what}; it asks to come back in {again.wait:.0f} s", where=where, todo=todo
-        ) from None
-    raise AssertionError("tenacity ends with an answer or an error")
+    return await retrying(once)
 
 
 def _failure(state: RetryCallState) -> Again:
