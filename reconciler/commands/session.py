@@ -12,11 +12,13 @@ from reconciler.commands import Settings
 from reconciler.desired.loader import load
 from reconciler.desired.schema.app import App
 from reconciler.desired.state import Desired
+from reconciler.errors import UsageError
 from reconciler.evidence.judge import Judge
 from reconciler.observe import Observer, Trust
 from reconciler.plan.make import View, make
 from reconciler.plan.plan import Plan
 from reconciler.record import Records
+from reconciler.registry.auth import REALMS, parse_realms
 from reconciler.registry.client import Registry
 from reconciler.registry.credentials import Credentials
 from reconciler.survey import Survey
@@ -69,6 +71,14 @@ def chosen(settings: Settings, desired: Desired) -> tuple[App, ...]:
     return tuple(desired.app(name) for name in sorted(set(settings.apps))) if settings.apps else desired.apps
 
 
+def _realms(settings: Settings) -> dict[str, frozenset[str]]:
+    """The token services that the operator names; UsageError where the variable can't be read."""
+    try:
+        return parse_realms(settings.env.get(REALMS, ""))
+    except ValueError as error:
+        raise UsageError(str(error), where=REALMS) from None
+
+
 @asynccontextmanager
 async def session(settings: Settings) -> AsyncIterator[Session]:
     """Everything for one run; DesiredError before anything is asked of any network."""
@@ -82,6 +92,7 @@ async def session(settings: Settings) -> AsyncIterator[Session]:
         concurrency=settings.concurrency,
         insecure=insecure,
         allow_private=settings.allow_private,
+        realms=_realms(settings),
     )
     async with (
         registry,

@@ -34,6 +34,8 @@ WELL_KNOWN: Mapping[str, frozenset[str]] = {
 # GHCR's first 401 needn't be waited for (protocols 2.1); should it ever say something else, that is learnt from it
 KNOWN_CHALLENGES: Mapping[str, tuple[str, str]] = {"ghcr.io": ("https://ghcr.io/token", "ghcr.io")}
 
+REALMS = "RECONCILE_TOKEN_REALMS"
+
 # what a token lives where the service doesn't say (distribution auth/token.md: 60 seconds)
 DEFAULT_LIFE = 60.0
 _CLIENT_ID = "reconcile"

@@ -217,7 +217,7 @@ class HostAuth:
         there = auth.authority(url)
         return (
             f"it asks to send your credentials to {there}, which isn't its own host: if that is right, "
-            f"set RECONCILE_TOKEN_REALMS={self.host}={there}"
+            f"set {auth.REALMS}={self.host}={there}"
         )
 
 

@@ -238,3 +238,25 @@ async def test_a_registry_that_is_down_neither_grants_nor_refuses(tmp_path: Path
         async with client(registry) as asked:
             with pytest.raises(RateLimited):
                 await asked.can_push(repository(registry))
+
+
+async def test_a_registry_that_cant_cancel_still_grants(tmp_path: Path) -> None:
+    """It said that we may; what is never finished it drops by itself."""
+    with LocalRegistry(tmp_path) as registry:
+        registry.faults.add(Fault(reply_error(405, "UNSUPPORTED"), match=on(method="DELETE"), times=None))
+        async with client(registry) as asked:
+            assert await asked.can_push(repository(registry)) == Granted()
+        registry.faults.clear()
+        registry.faults.add(Fault(Reset(), match=on(method="DELETE"), times=None))
+        async with client(registry) as asked:
+            assert await asked.can_push(repository(registry)) == Granted()
+
+
+async def test_a_denied_look_for_a_blob_is_denied(tmp_path: Path) -> None:
+    """Not taken for a blob that has to be uploaded first."""
+    with LocalRegistry(tmp_path) as registry:
+        registry.faults.add(Fault(reply_error(403, "DENIED"), match=on(method="HEAD"), times=None))
+        async with client(registry) as asked:
+            with pytest.raises(Denied):
+                await asked.put_blob(repository(registry), b"data")
+        assert registry.requests.writes() == []
