@@ -31,7 +31,7 @@ from reconciler.apply.run import apply as make_it_so
 from reconciler.apply.source import Fetch
 from reconciler.apply.stamp import Run, place
 from reconciler.commands import Printed, Settings
-from reconciler.commands.output import written
+from reconciler.commands.output import told, written
 from reconciler.commands.session import RECHECK, Session, cache_folder, session, timestamp
 from reconciler.commands.visibility import hidden
 from reconciler.desired.state import Desired
@@ -44,12 +44,15 @@ from reconciler.plan import guards, saved
 from reconciler.plan.changes import Change, MovePointer, Publish
 from reconciler.plan.matrix import matrix
 from reconciler.plan.plan import Plan
+from reconciler.report import actions, text
 from reconciler.report import outcome as report
-from reconciler.report import text
 from reconciler.report.actions import in_actions
 from reconciler.report.progress import progress
 
 _RESULTS = "write: reconcile apply PLAN.json --results DIR --run ID, with the ID that `reconcile matrix` gave"
+
+# GitHub drops a step's summary over 1 MiB
+SUMMARY_BYTES = 1000 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +107,9 @@ def run(settings: Settings, flags: Flags) -> Printed:
         if flags.format == "json":
             settings.say(f"reconcile: {error}")
             content = report.as_json(None, None, error, error.exit_code)
-            return written(content, flags.output, error.exit_code)
+            return written(settings, content, flags.output, error.exit_code)
         raise
+    told(settings, lambda env, redact: actions.summarise(report.as_markdown(plan, outcome, SUMMARY_BYTES), env, redact))
     status = outcome.exit_code
     match flags.format:
         case "json":
@@ -114,7 +118,7 @@ def run(settings: Settings, flags: Flags) -> Printed:
             content = report.as_markdown(plan, outcome)
         case _:
             content = report.text(plan, outcome)
-    return written(content, flags.output, status)
+    return written(settings, content, flags.output, status)
 
 
 async def _apply(settings: Settings, flags: Flags) -> tuple[Plan, Outcome]:

@@ -49,7 +49,7 @@ def run(settings: Settings, path: Path, *, few: int = FEW, output: Path | None =
     )
     for line in _left(found):
         settings.say(log(line))
-    return written(json.dumps(document, indent=1) + "\n", output, 0)
+    return written(settings, json.dumps(document, indent=1) + "\n", output, 0)
 
 
 def entry(job: Job, desired: Desired) -> dict[str, object]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from reconciler.apply.lines import Redactor
 from reconciler.commands import Printed, Settings
-from reconciler.commands.output import written
+from reconciler.commands.output import told, written
 from reconciler.commands.session import session
-from reconciler.errors import GitHubError, ReconcileError
+from reconciler.errors import ReconcileError
 from reconciler.plan import saved
 from reconciler.plan.plan import Plan
 from reconciler.report import actions, html, markdown, text
@@ -25,27 +23,19 @@ def run(settings: Settings, *, format: str, output: Path | None, detailed_exitco
     try:
         plan = asyncio.run(_plan(settings))
     except ReconcileError as error:
-        _told(settings, partial(actions.tell_failure, error))
+        told(settings, partial(actions.tell_failure, error))
         if format == "json":
             # whoever reads the JSON learns from it that there is no plan, and why
-            return replace(written(saved.dump(None, error), output, error.exit_code), error=error)
+            return replace(written(settings, saved.dump(None, error), output, error.exit_code), error=error)
         raise
-    _told(settings, partial(actions.tell, plan))
+    told(settings, partial(actions.tell, plan))
     shown = replace(settings, colour=False, width=0) if output is not None else settings
-    return written(render(plan, format, shown), output, _status(plan, detailed_exitcode))
+    return written(settings, render(plan, format, shown), output, _status(plan, detailed_exitcode))
 
 
 async def _plan(settings: Settings) -> Plan:
     async with session(settings) as run:
         return run.plan_of(await run.views())
-
-
-def _told(settings: Settings, tell: Callable[[Mapping[str, str], Redactor], None]) -> None:
-    """Tells GitHub Actions; that this fails keeps nobody from their plan."""
-    try:
-        tell(settings.env, Redactor(settings.secrets))
-    except GitHubError as error:
-        settings.say(f"reconcile: {error}")
 
 
 def render(plan: Plan, format: str, settings: Settings) -> str:  # noqa: A002

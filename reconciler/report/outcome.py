@@ -9,9 +9,10 @@ from typing import Any
 from reconciler.apply.results import Done, Failed, Moved, NotTried, Outcome, Result, Unconfirmed
 from reconciler.errors import ReconcileError
 from reconciler.plan.changes import words
-from reconciler.plan.plan import Plan
+from reconciler.plan.plan import Held, Plan
 from reconciler.plan.saved import state
 from reconciler.report.escape import code, command_free, markdown, plain
+from reconciler.report.fitting import Block, fit, size
 from reconciler.report.wording import count, held_symbol, symbol
 
 FORMAT_VERSION = 1
@@ -77,26 +78,41 @@ def text(plan: Plan, outcome: Outcome) -> str:
     return "\n".join(map(command_free, lines)) + "\n"
 
 
-def as_markdown(plan: Plan, outcome: Outcome) -> str:
-    """For a step summary."""
-    lines = [f"**reconcile apply:** {verdict(outcome)}"]
-    if outcome.results:
-        lines += ["", "| | result | change | tag | what |", "|---|---|---|---|---|"]
-    for result in outcome.results:
-        target = code(f"{result.change.image}:{result.change.target.tag}")
-        lines.append(
-            f"| {code(mark(result))} | {state_of(result)} | {words(result.change)} | {target} | "
-            f"{markdown(said(result))} |"
-        )
-    if plan.held:
-        lines += ["", "| | held back | tag | why |", "|---|---|---|---|"]
-    for held in plan.held:
-        tag = code(f"{held.app}:{held.target.tag}" if held.target else held.app)
-        lines.append(f"| {code(held_symbol(held))} | {state(held)} | {tag} | {markdown(held.why.reason)} |")
-    if outcome.notes:
-        lines += ["", *(f"- {markdown(note)}" for note in outcome.notes)]
-    lines += ["", f"Plan {code(plan.hash)}"]
-    return "\n".join(lines) + "\n"
+def as_markdown(plan: Plan, outcome: Outcome, limit: int | None = None) -> str:
+    """For a step summary of at most `limit` bytes; what went wrong comes first, and what is cut is said."""
+    results = sorted(outcome.results, key=lambda result: isinstance(result, Done))
+    blocks = (
+        Block(
+            "results",
+            len(results),
+            ("", "| | result | change | tag | what |", "|---|---|---|---|---|"),
+            lambda: map(_result_row, results),
+        ),
+        Block(
+            "held back",
+            len(plan.held),
+            ("", "| | held back | tag | why |", "|---|---|---|---|"),
+            lambda: map(_held_row, plan.held),
+        ),
+        Block("notes", len(outcome.notes), ("",), lambda: (f"- {markdown(note)}" for note in outcome.notes)),
+    )
+    head, foot = f"**reconcile apply:** {verdict(outcome)}", f"Plan {code(plan.hash)}"
+    room = None if limit is None else limit - size(head) - size(foot) - 500
+    fitted = fit([block for block in blocks if block.count], room, size)
+    cut = [f"{missing} of {total} {noun}" for noun, missing, total in fitted.cut]
+    ending = [f"Too long to be shown whole: {', '.join(cut)} are left out here.", ""] if cut else []
+    return "\n".join([head, *fitted.lines, "", *ending, foot]) + "\n"
+
+
+def _result_row(result: Result) -> str:
+    target = code(f"{result.change.image}:{result.change.target.tag}")
+    what = f"| {code(mark(result))} | {state_of(result)} | {words(result.change)} | {target} |"
+    return f"{what} {markdown(said(result))} |"
+
+
+def _held_row(held: Held) -> str:
+    tag = code(f"{held.app}:{held.target.tag}" if held.target else held.app)
+    return f"| {code(held_symbol(held))} | {state(held)} | {tag} | {markdown(held.why.reason)} |"
 
 
 def as_json(plan: Plan | None, outcome: Outcome | None, errored: ReconcileError | None = None, status: int = 0) -> str:
