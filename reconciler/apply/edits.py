@@ -23,10 +23,11 @@ def unpin(dockerfile: str) -> str:
     return _PIN.sub(r"\1", dockerfile)
 
 
-def apply(edit: Edit, text: str, where: str) -> str:
+def apply(edit: Edit, text: str, where: str, upstream: str | None = None) -> str:
     """`text` with one edit made; BuildError where it doesn't match exactly as often as it says.
 
-    `where` names the release, for the error; a regular expression's replacement may use its groups (`\\1`).
+    `where` names the release, for the error, and `upstream` is the file as upstream has it, where edits changed it
+    before: people look for a line there. A regular expression's replacement may use its groups (`\\1`).
     """
     if edit.regex:
         try:
@@ -41,9 +42,10 @@ def apply(edit: Edit, text: str, where: str) -> str:
     if len(found) == edit.count:
         return changed
     lines = [text.count("\n", 0, start) + 1 for start in found]
+    near = "" if found else _nearest(edit, text if upstream is None else upstream)
     raise BuildError(
         f"an edit of {edit.file} must match {_times(edit.count)}, and matches {_times(len(found))}"
-        f"{_at(edit.file, lines)}: {edit.find[:_SHOWN]!r}{_nearest(edit, text) if not found else ''}",
+        f"{_at(edit.file, lines)}: {edit.find[:_SHOWN]!r}{near}",
         where=where,
         todo=f"look at {edit.file} in that release's source, and change `edits` in the desired file",
     )

@@ -15,7 +15,7 @@ from reconciler.apply import edits
 from reconciler.apply.dockerfile import check_bases
 from reconciler.desired.files import Unreadable, folder_digest, inside
 from reconciler.errors import BuildError
-from reconciler.model.recipe import Edit, FolderSource, GitSource, Recipe
+from reconciler.model.recipe import FolderSource, GitSource, Recipe
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -112,10 +112,13 @@ class Sources:
             # links to the same bytes: what is edited is written anew, the rest is shared
             shutil.copytree(tree.path, top, symlinks=True, copy_function=_link)
         dockerfile = self._dockerfile(recipe, top, where)
+        texts: dict[Path, str] = {}
         for edit in recipe.edits:
             # our own Dockerfile may be edited by the name that it has in the recipe
             own = recipe.own_dockerfile and edit.file == recipe.dockerfile
-            self._edit(edit, dockerfile if own else _file(top, edit.file, where), where)
+            path = dockerfile if own else _file(top, edit.file, where)
+            text = _read(path, where)
+            _write(path, edits.apply(edit, text, where, texts.setdefault(path, text)))
         if recipe.unpin:
             _write(dockerfile, edits.unpin(_read(dockerfile, where)))
         if recipe.bases:
@@ -131,10 +134,6 @@ class Sources:
         own = self._scratch("Dockerfile")
         own.write_text(recipe.own_dockerfile, encoding="utf-8")
         return own
-
-    @staticmethod
-    def _edit(edit: Edit, path: Path, where: str) -> None:
-        _write(path, edits.apply(edit, _read(path, where), where))
 
 
 async def _once(tasks: dict[K, asyncio.Task[T]], key: K, make: Callable[[], Awaitable[T]]) -> T:
