@@ -242,6 +242,18 @@ class Observer:
             case Present():
                 return _pointed(repository, seen)
             case Absent():
+                # nobody can check what a HEAD says: before it is believed, the tag itself is read
+                return await self._named(pointer.target, head)
+            case _:
+                return seen
+
+    async def _named(self, target: TagRef, head: Digest) -> PointerObserved:
+        """What a pointer names whose digest, by a HEAD, isn't there."""
+        seen = await self.look(target.repository, target.tag)
+        match seen:
+            case Present():
+                return _pointed(target.repository, seen)
+            case Absent():
                 return PointedAt(head, None)
             case _:
                 return seen

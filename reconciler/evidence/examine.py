@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from reconciler.errors import EvidenceError, RegistryError, TooLarge
+from reconciler.errors import EvidenceError, RegistryError
 from reconciler.evidence.judge import Judge
-from reconciler.evidence.parse import clean
 from reconciler.evidence.raw import Attached, Fault, Form
-from reconciler.evidence.read import gather, is_too_large
+from reconciler.evidence.read import gather
 from reconciler.evidence.recall import known
 from reconciler.evidence.verdict import Rejected, Verdict
 from reconciler.evidence.weigh import Judged, Subject, weigh
@@ -136,10 +135,6 @@ async def _judge_one(
                 return await asyncio.to_thread(_verdict, judge, digest, one, one.data)
         return await _judge_large(bench, registry, judge, repository, digest, one)
     except EvidenceError as error:
-        return Fault(f"{where}: {error.reason}", one.form.kinds)
-    except TooLarge as error:
-        if await is_too_large(registry.blob_size(repository, one.digest), one.form.cap):
-            return Rejected(clean(error.what))
         return Fault(f"{where}: {error.reason}", one.form.kinds)
     except RegistryError as error:
         return Fault(f"{where}: {error.reason}", one.form.kinds)

@@ -11,11 +11,10 @@ What can't be read is a `Fault` and says which kinds could have been in it: thos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.errors import Malformed, RegistryError, TooLarge
+from reconciler.errors import Malformed, RegistryError
 from reconciler.evidence.parse import clean
 from reconciler.evidence.raw import Attached, Fault, Form, Raw
 from reconciler.evidence.verdict import kind_of
@@ -124,12 +123,11 @@ async def _referrer(
     found: _Found,
 ) -> None:
     where = f"referrer {entry.digest.short}"
+    if entry.size > MAX_MANIFEST:
+        found.notes.append(f"{where}: {entry.size} bytes, more than the {MAX_MANIFEST} that are read")
+        return
     try:
         manifest = await registry.manifest(repository, entry.digest)
-    except TooLarge as error:
-        size = manifest_size(registry, repository, entry.digest)
-        await _too_large(error, size, MAX_MANIFEST, where, frozenset(Kind), found)
-        return
     except RegistryError as error:
         if _is_no_image(entry, error):
             # of a type that no bundle has, and so no evidence
@@ -160,33 +158,6 @@ async def _referrer(
     await _blob(registry, repository, Form.BUNDLE, image.layers[0], claims, known, found)
 
 
-async def manifest_size(registry: Registry, repository: Repository, reference: str | Digest) -> int | None:
-    """How large a manifest is, as a HEAD tells; None where it is gone."""
-    head = await registry.head(repository, reference)
-    return None if isinstance(head, Absent) else head.size
-
-
-async def is_too_large(size: Awaitable[int | None], cap: int) -> bool:
-    """Whether what was over a cap is that large: else the answer was somebody's on the way, and says nothing.
-
-    A writer's mistake or trick is no evidence; a proxy's page without end must not make evidence disappear (rule 1).
-    """
-    try:
-        told = await size
-    except RegistryError:
-        return False
-    return told is not None and told > cap
-
-
-async def _too_large(
-    error: TooLarge, size: Awaitable[int | None], cap: int, where: str, kinds: frozenset[Kind], found: _Found
-) -> None:
-    if await is_too_large(size, cap):
-        found.notes.append(f"{where}: {clean(error.what)}")
-    else:
-        found.faults.append(Fault(f"{where}: {error.reason}", kinds))
-
-
 def _is_no_image(entry: Descriptor, error: RegistryError) -> bool:
     """Whether a manifest wasn't had because it is of some other type, as its descriptor says and the registry too."""
     return entry.media_type not in media.MANIFESTS and (isinstance(error, Malformed) or error.status == 404)
@@ -199,9 +170,6 @@ async def _legacy(
     tag = f"{digest.fallback_tag}{form.value}"
     try:
         manifest = await registry.manifest(repository, tag)
-    except TooLarge as error:
-        await _too_large(error, manifest_size(registry, repository, tag), MAX_MANIFEST, where, form.kinds, found)
-        return
     except RegistryError as error:
         found.faults.append(Fault(f"{where}: {error.reason}", form.kinds))
         return
@@ -242,10 +210,8 @@ async def _blob(
         return
     try:
         data = await registry.blob(repository, layer.digest, cap=LARGE)
-    except TooLarge as error:
-        # the manifest says that it is smaller
-        await _too_large(error, registry.blob_size(repository, layer.digest), LARGE, where, form.kinds, found)
     except RegistryError as error:
+        # also where it is larger than its manifest says: some proxy's page without end must hide no evidence
         found.faults.append(Fault(f"{where}: {error.reason}", form.kinds))
     else:
         if isinstance(data, Absent):

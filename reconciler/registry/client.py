@@ -175,12 +175,6 @@ class Registry:
             raise Malformed("its bytes don't match its digest", where=where_of(repository, digest), todo="try again")
         return answer.body
 
-    async def blob_size(self, repository: Repository, digest: Digest) -> int | None:
-        """How many bytes a blob has, by one HEAD; None where that doesn't tell."""
-        answer = await self._blob(repository, digest, Call("HEAD", "", "", "", "blob"))
-        length = "" if isinstance(answer, Absent) else answer.headers.get("content-length", "")
-        return int(length) if length.isdecimal() and len(length) < 20 else None
-
     async def blob_to(self, repository: Repository, digest: Digest, path: Path, *, cap: int) -> Absent | None:
         """Streams a blob to the file `path`, which appears only when its bytes are checked; bounded how many at once.
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from reconciler.evidence import statements
 from reconciler.local.registry import Auth, LocalRegistry, Manners, Referrers, Store, User, View
@@ -17,6 +19,7 @@ from reconciler.local.sigstore import sign_statement
 from reconciler.model.digest import Digest
 from reconciler.model.evidence import ANNOTATION_REPOSITORY, ANNOTATION_VERSION, MIRROR_PREDICATE, Binding, Kind
 from reconciler.model.platform import Platform
+from reconciler.model.record import ImageRecord
 from reconciler.model.reference import Repository
 from reconciler.model.wanted import Wanted
 from reconciler.registry.client import Registry
@@ -37,20 +40,31 @@ SIGN = "https://sigstore.dev/cosign/sign/v1"
 HASTY = Timeouts(connect=1.0, read=0.05, answer=0.1, blob=0.15, patience=60.0, attempts=1, dial_attempts=1)
 
 
-def open_client(registry: LocalRegistry, timeouts: Timeouts | None = None) -> Registry:
-    """A client whose waits turn its clock instead; with patience unless told otherwise."""
-    clock = Clock()
+def sleep_by(clock: Clock) -> Callable[[float], Awaitable[None]]:
+    """A sleep that turns the clock instead."""
 
     async def sleep(seconds: float) -> None:
         clock.turn(seconds)
         await asyncio.sleep(0)
 
+    return sleep
+
+
+def open_client(
+    registry: LocalRegistry,
+    timeouts: Timeouts | None = None,
+    clock: Clock | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> Registry:
+    """A client whose waits turn its clock instead; with patience unless told otherwise."""
+    clock = clock or Clock()
     return Registry(
         Credentials(fixed={registry.host: Credential(ME.name, ME.password)}),
         allow_private=True,
         timeouts=timeouts or Timeouts(),
         clock=clock,
-        sleep=sleep,
+        sleep=sleep_by(clock),
+        transport=transport,
     )
 
 
@@ -72,6 +86,38 @@ class World(Applying):
     def digest(self, tag: str, image: str = "") -> str:
         """What the store has under a tag."""
         return super().digest(tag, image or self.name)
+
+    @property
+    def known(self) -> ImageRecord:
+        """What its record says."""
+        return self.records.load("hello").images.get(str(self.repository)) or ImageRecord()
+
+    def visible(self) -> dict[str, str]:
+        """Every tag that people pull, and what it names."""
+        tags = self.registry.store.tags(self.repository.name)
+        return {tag: str(digest) for tag, digest in tags.items() if not tag.startswith("sha256-")}
+
+    def blemishes(self) -> list[str]:
+        """What is wrong with what people can pull, and with what the record says of it; where all is ours."""
+        store, name = self.registry.store, self.repository.name
+        there = self.visible()
+        wrong = [what for tag, at in there.items() for what in faults_of(store, name, tag, Digest.parse(at))]
+        said = {tag: one.digest for tag, one in self.known.tags.items()}
+        said |= {tag: one.digest for tag, one in self.known.pointers.items()}
+        wrong += [f"recorded: {tag} at {digest}" for tag, digest in said.items() if there.get(tag) != str(digest)]
+        return wrong + [path.name for path in self.records.folder.glob(".*")]
+
+    def ready(self) -> list[str]:
+        """The builds that need not be made again: pushed, on record, and signed."""
+        store, name = self.registry.store, self.repository.name
+        found = []
+        for version in self.versions:
+            for platform, pushed in self.known.pending.get(self.wanted(version).recipe.hash, {}).items():
+                index = store.manifest(name, pushed)
+                assert index is not None
+                if store.fallback(name, Digest.parse(index.json()["manifests"][0]["digest"])):
+                    found.append(f"{version} {platform}")
+        return found
 
     @asynccontextmanager
     async def hurried(self) -> AsyncIterator[None]:

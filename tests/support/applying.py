@@ -7,6 +7,7 @@ themselves are in tests/stack.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -147,6 +148,8 @@ class Applying:
     mint: Mint = field(default_factory=Mint)
     now: datetime = NOW
     smoke: SmokeTest | None = None
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
         public = PublicKey(self.key.public_pem)
@@ -154,6 +157,7 @@ class Applying:
         self.signer = KeySigner(self.signing, self.key, self.mint)
         self.builds = Builds(self)
         self.health = ""
+        self.wait = self.sleep or _at_once
 
     @property
     def repository(self) -> Repository:
@@ -188,7 +192,7 @@ class Applying:
 
     async def plan(self, app: WantedApp | None = None, *, fresh: bool = False) -> Plan:
         """What there is to do."""
-        observer = Observer(self.client, Judge(self.signing.policy), Trust(fresh=fresh), sleep=_at_once)
+        observer = Observer(self.client, Judge(self.signing.policy), Trust(fresh=fresh), sleep=self.wait)
         view = await observer.view(app or self.app, self.records.load("hello"))
         return make([view], policy=self.signing.policy.hash, now=rfc3339(self.now))
 
@@ -204,9 +208,9 @@ class Applying:
     ) -> Outcome:
         """Makes it so; `grace` is the tagger's patience, for registries that lag."""
         records = self.records
-        attacher = Attacher(self.client, now=lambda: rfc3339(self.now), lag=0, sleep=_at_once)
-        prover = Prover(self.client, Judge(self.signing.policy), self.signer, attacher, Origin(), sleep=_at_once)
-        tagger = Tagger(self.client, patience=grace, sleep=_at_once)
+        attacher = Attacher(self.client, now=lambda: rfc3339(self.now), lag=0, clock=self.clock, sleep=self.wait)
+        prover = Prover(self.client, Judge(self.signing.policy), self.signer, attacher, Origin(), sleep=self.wait)
+        tagger = Tagger(self.client, patience=grace, clock=self.clock, sleep=self.wait)
         slots = Slots(jobs, max_builds)
         publisher = Publisher(
             self.client, records, prover, tagger, self.builds, self.smoke, slots, lambda: self.now, self._diagnose
