@@ -83,6 +83,13 @@ class Pusher:
         )
         answer = await self._ask(repository, call, 200, 201, 202)
         stated = answer.headers.get("docker-content-digest", "").strip()
+        if answer.status != 201 and not stated:
+            # distribution-spec, pushing manifests: 201; a page of some proxy's says 200 to anything
+            raise Malformed(
+                f"{repository.registry} answers {answer.status}, but doesn't say that it has it",
+                where=where,
+                todo="check the registry's name in mirror.yaml, and what is on the way to it",
+            )
         if stated and stated != str(digest):
             raise Malformed(f"the registry says that it has {stated[:80]} there now", where=where)
         return Pushed(digest, _subject(answer))

@@ -11,7 +11,7 @@ import pytest
 from reconciler.errors import Conflict, Denied, Malformed, Moved, RateLimited, TooLarge
 from reconciler.local.registry import Auth, Fault, LocalRegistry, Manners, Scheme, User, on
 from reconciler.local.registry import Referrers as Api
-from reconciler.local.registry.actions import Reset, WrongDigest, reply_error, reply_rate_limited
+from reconciler.local.registry.actions import Reset, WrongDigest, reply_error, reply_html, reply_rate_limited
 from reconciler.model.digest import Digest
 from reconciler.model.observed import Absent
 from reconciler.model.platform import Platform
@@ -167,6 +167,16 @@ async def test_a_refused_write_is_an_error_of_its_kind(tmp_path: Path, fault: ob
         registry.faults.add(Fault(fault, times=None))  # type: ignore[arg-type]
         async with client(registry) as asked:
             with pytest.raises(kind, match="mirror/hello:1"):
+                await asked.put_manifest(repository(registry), "1", INDEX, media.OCI_INDEX)
+
+
+@pytest.mark.parametrize("status", [200, 202])
+async def test_a_proxys_page_is_no_write(tmp_path: Path, status: int) -> None:
+    """Where something on the way says 200 to a write, nothing was written, and nobody is told that it was."""
+    with LocalRegistry(tmp_path) as registry:
+        registry.faults.add(Fault(reply_html(status)))
+        async with client(registry) as asked:
+            with pytest.raises(Malformed, match=f"answers {status}, but doesn't say that it has it"):
                 await asked.put_manifest(repository(registry), "1", INDEX, media.OCI_INDEX)
 
 
