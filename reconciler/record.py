@@ -8,10 +8,12 @@ next check from scratch, but can't make reconcile sign, tag or replace what it c
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 # a record of an app with many thousands of tags is some megabytes
 MAX_BYTES = 64 * 1024 * 1024
+_PART = ".part"
+_ABANDONED = 600.0
 
 
 @cache
@@ -74,6 +78,7 @@ class Records:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._kept: dict[str, Record] = {}
+        self._cleared: set[str] = set()
 
     def path(self, app: str) -> Path:
         """Where the record of `app` is."""
@@ -125,6 +130,9 @@ class Records:
         was changed stays in memory, so that a later update writes it too.
         """
         before = self.load(app)
+        if app not in self._cleared:
+            self._cleared.add(app)
+            clear_abandoned(self.path(app))
         after = change(before)
         self._kept[app] = after
         data = dump(after)
@@ -149,9 +157,17 @@ def _git_environment() -> dict[str, str]:
     return kept | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_OPTIONAL_LOCKS": "0"}
 
 
+def clear_abandoned(path: Path) -> None:
+    """Removes what somebody left who was killed while writing `path`; a write that lives takes no ten minutes."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*{_PART}"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.lstat().st_mtime > _ABANDONED:
+                part.unlink()
+
+
 def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Writes `data` to `path` so that a reader or a crash sees the old file or the new one, never half of it."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,3 +136,13 @@ def test_any_json_is_a_record_or_refused(value: object) -> None:
     document = {"format_version": 1, "app": "hello", "images": value}
     with contextlib.suppress(RecordError):
         parse(json.dumps(document).encode())
+
+
+def test_what_a_killed_writer_left_is_cleared(tmp_path: Path) -> None:
+    """Half a file of an hour ago goes with the next write; one of just now may be somebody's who lives."""
+    parts = [tmp_path / f".hello.json.{age}.part" for age in ("old", "young")]
+    for part in parts:
+        part.write_text("{")
+    os.utime(parts[0], (time.time() - 3600,) * 2)
+    Records(tmp_path).update("hello", lambda record: replace(record, images={"r/x": ImageRecord()}))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hello.json.young.part", "hello.json"]

@@ -13,7 +13,11 @@ from typing import Any
 
 import httpx
 
+from reconciler.apply.recording import rfc3339
+from reconciler.apply.remember import remember
+from reconciler.apply.results import Outcome
 from reconciler.evidence import statements
+from reconciler.evidence.judge import Judge
 from reconciler.local.registry import Auth, LocalRegistry, Manners, Referrers, Store, User, View
 from reconciler.local.sigstore import sign_statement
 from reconciler.model.digest import Digest
@@ -22,11 +26,13 @@ from reconciler.model.platform import Platform
 from reconciler.model.record import ImageRecord
 from reconciler.model.reference import Repository
 from reconciler.model.wanted import Wanted
+from reconciler.observe import Observer
+from reconciler.plan.make import make
 from reconciler.registry.client import Registry
 from reconciler.registry.credential import Credential
 from reconciler.registry.credentials import Credentials
 from reconciler.registry.wire import Timeouts
-from tests.support.applying import Applying
+from tests.support.applying import Applying, Steps
 from tests.support.images import SLSA, SPDX, fallback, referrer
 from tests.support.images import Built as Image
 from tests.support.images import built as built_images
@@ -86,6 +92,13 @@ class World(Applying):
     def digest(self, tag: str, image: str = "") -> str:
         """What the store has under a tag."""
         return super().digest(tag, image or self.name)
+
+    async def reconcile(self, steps: Steps | None = None, **given: Any) -> Outcome:
+        """As the command does it: what the plan saw as wanted goes on record first."""
+        records, judge = self.records, Judge(self.signing.policy)
+        view = await Observer(self.client, judge, sleep=self.wait).view(self.app, records.load("hello"))
+        remember([view], records, judge.policy.hash, self.now)
+        return await self.apply(make([view], policy=judge.policy.hash, now=rfc3339(self.now)), steps, **given)
 
     @property
     def known(self) -> ImageRecord:
