@@ -15,7 +15,7 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<string>'(?:[^']|'')*')|(?P<number>-?\d+(?:\.\d+)?)|(?P<name>[A-Za-z_][A-Za-z0-9_-]*)"
     r"|(?P<sign>&&|\|\||==|!=|<=|>=|[()\[\].,!<>*]))"
 )
-_EMBEDDED = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
+_EMBEDDED = re.compile(r"\$\{\{((?:[^}]|\}(?!\}))*)\}\}")
 _WORDS = {"true": True, "false": False, "null": None}
 STATUS = ("success", "failure", "cancelled", "always")
 

@@ -58,10 +58,8 @@ def test_unknown_is_refused(source: str) -> None:
 
 def test_filling() -> None:
     """A value that is one expression keeps its type; within a text it becomes one."""
-    assert fill({"a": "${{ matrix.runner }}", "b": "x-${{ true }}-${{ null }}"}, CONTEXTS) == {
-        "a": ["ubuntu-24.04", "big"],
-        "b": "x-true-",
-    }
+    given = {"a": "${{ matrix.runner }}", "b": "x-${{ true }}-${{ null }}", "c": "${{ 1 }}:${{ 'a' }}"}
+    assert fill(given, CONTEXTS) == {"a": ["ubuntu-24.04", "big"], "b": "x-true-", "c": "1:a"}
 
 
 @pytest.mark.parametrize(
