@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     _apply_flags(verb("apply", "make it so: build, prove, publish, move pointers", _APPLY_EXAMPLES))
     _verify_flags(verb("verify", "verify every proof from scratch, ignoring records", _VERIFY_EXAMPLES))
     _explain_flags(verb("explain", "show which releases count and why, and how one is built", _EXPLAIN_EXAMPLES))
+    _add_flags(verb("add", "write a first desired file for an upstream", _ADD_EXAMPLES))
     _doctor_flags(verb("doctor", "check what is missing or too old on this machine", _DOCTOR_EXAMPLES))
     _comment_flags(verb("comment", "post a plan under its pull request, or edit what stands there", _COMMENT_EXAMPLES))
     _matrix_flags(verb("matrix", "spread the builds of a saved plan over jobs of GitHub Actions", _MATRIX_EXAMPLES))
@@ -125,6 +126,10 @@ _EXPLAIN_EXAMPLES = """\
   reconcile explain outline                       its releases, and why each is in the window or not
   reconcile explain outline:1.9.2                 the Dockerfile, the buildx and cosign commands
   reconcile explain outline:1.9.2 --from ../outline    from a clone on this machine, without network"""
+_ADD_EXAMPLES = """\
+  reconcile add https://github.com/owner/name     desired/name.yaml, with comments on what to check
+  reconcile add https://gitlab.com/group/name --name other --yes
+  reconcile add ghcr.io/owner/name                from an image that upstream publishes"""
 _DOCTOR_EXAMPLES = """\
   reconcile doctor                                what is missing, and what to do about it
   reconcile doctor --builder farm                 with the builder that apply will use"""
@@ -237,6 +242,14 @@ def _explain_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--identity-token", type=Path, metavar="FILE", help="the token that apply will use")
 
 
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("url", metavar="URL", help="a repository on GitHub, a GitLab or elsewhere, or an image")
+    parser.add_argument("--desired", type=Path, default=Path("desired"), metavar="DIR", help="the desired state")
+    parser.add_argument("--name", default="", metavar="NAME", help="the app's name (default: the repository's)")
+    parser.add_argument("--yes", action="store_true", help="write without asking (nothing is asked without a terminal)")
+    parser.add_argument("--allow-private", action="store_true", help="allow hosts on this machine or a private network")
+
+
 def _doctor_flags(parser: argparse.ArgumentParser) -> None:
     _common(parser)
     _tools(parser)
@@ -275,6 +288,12 @@ _SECRETS = (
 def redacted(text: str, secrets: set[str]) -> str:
     """`text` without any of the secrets, however they are encoded."""
     return Redactor(secrets)(text) if secrets else text
+
+
+def _ask(question: str) -> bool:
+    """Asks the person at the terminal; no answer is no."""
+    _say(f"{question} [y/N]")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _say(line: str) -> None:
@@ -353,6 +372,11 @@ def _run(options: argparse.Namespace, settings: Settings) -> Printed:
             from reconciler.commands import explain
 
             return explain.run(settings, options.what, explain.Flags.of(options))
+        case "add":
+            from reconciler.commands import add
+
+            ask = None if options.yes or not sys.stdin.isatty() else _ask
+            return add.run(settings, options.url, name=options.name, ask=ask)
         case "doctor":
             from reconciler.commands import doctor
 
