@@ -78,7 +78,9 @@ async def outcome_of(answer: Awaitable[object]) -> object:
         return error
 
 
-@pytest.mark.parametrize("api", list(Api))
+@pytest.mark.parametrize(
+    "api", [api if api is Api.UNKNOWN else pytest.param(api, marks=pytest.mark.long) for api in Api]
+)
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_no_fault_makes_anything_absent(tmp_path: Path, fault: str, api: Api) -> None:
     """Each fault, at each request of each question, with and without a referrers API: the truth or an error, at once.

@@ -96,7 +96,14 @@ MEDIA = [COMMENT, SUMMARY, replace(COMMENT, limit=4_000), replace(SUMMARY, limit
 
 @pytest.mark.parametrize("medium", MEDIA)
 @pytest.mark.parametrize(
-    ("changes", "apps", "text"), [(5000, 100, "no such tag"), (5000, 5000, WIDE), (3000, 1, WIDE * 20)]
+    ("changes", "apps", "text"),
+    [
+        (5000, 100, "no such tag"),
+        pytest.param(5000, 5000, WIDE, marks=pytest.mark.long),
+        (500, 500, WIDE),
+        pytest.param(3000, 1, WIDE * 20, marks=pytest.mark.long),
+        (300, 1, WIDE * 20),
+    ],
 )
 def test_any_plan_fits(medium: Medium, changes: int, apps: int, text: str) -> None:
     """Whatever the plan: verdict, hash, link and marker stay, all is closed, and what is cut is said."""
