@@ -189,9 +189,8 @@ def _files(folder: Path) -> Iterator[Path]:
     """The files of a folder and of those in it, sorted; what can't be listed holds none."""
     try:
         for path in sorted(folder.iterdir()):
-            if path.is_symlink():
-                continue
-            if path.is_dir():
+            # a link is no folder, and as a file it is refused
+            if path.is_dir() and not path.is_symlink():
                 yield from sorted(one for one in path.iterdir() if one.suffix == ".json")
             elif path.suffix == ".json":
                 yield path
