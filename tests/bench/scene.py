@@ -22,7 +22,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reconciler.apply import recording
-from reconciler.apply.remember import remember
 from reconciler.commands import Settings
 from reconciler.commands.session import Session, session
 from reconciler.evidence import statements
@@ -47,7 +46,18 @@ from reconciler.survey import Survey
 from tests.bench import upstream
 from tests.bench.cost import Cost, environment, run
 from tests.bench.names import VERSIONS, app_name
-from tests.support.images import OCI_INDEX, SLSA, SPDX, Built, attestation, fallback, image, index, referrer
+from tests.support.images import (
+    OCI_INDEX,
+    OCI_MANIFEST,
+    SLSA,
+    SPDX,
+    Built,
+    attestation,
+    fallback,
+    image,
+    index,
+    referrer,
+)
 
 PLATFORMS = (Platform.parse("linux/amd64"), Platform.parse("linux/arm64"))
 RECONCILE = Path(sys.executable).with_name("reconcile")
@@ -75,12 +85,16 @@ class Scene:
 
     def plan(self, state: str, *flags: str) -> Cost:
         """The whole program, from its start to its end, with the records in the folder `state`."""
+        return self.run("plan", state, *flags)
+
+    def run(self, verb: str, state: str, *flags: str) -> Cost:
+        """Any command likewise."""
         places = ["--desired", self.folder / "desired", "--state", self.folder / state, "--allow-private"]
-        return run([RECONCILE, "plan", *places, *flags], env=self.env)
+        return run([RECONCILE, verb, *places, *flags], env=self.env)
 
     def control(self, method: str, path: str, body: str = "") -> bytes:
         """Asks the registry's process about itself."""
-        request = urllib.request.Request(  # noqa: S310 - of our own, on loopback
+        request = urllib.request.Request(
             f"http://{self.host}/control/{path}", data=body.encode() if body else None, method=method
         )
         with urllib.request.urlopen(request) as answer:  # noqa: S310
@@ -119,7 +133,8 @@ def scene(
         with process.serve(folder / "registry", *options):
             there = Scene(folder, host, env, names, VERSIONS[:versions])
             if whole:
-                asyncio.run(_remember(there))
+                # there is nothing to do but to write down what was seen
+                there.run("apply", "warm")
             yield there
 
 
@@ -135,16 +150,6 @@ def settings(folder: Path, env: Mapping[str, str], state: str) -> Settings:
     return Settings(
         folder / "desired", folder / state, say=lambda _: None, env={**os.environ, **env}, allow_private=True
     )
-
-
-async def _remember(there: Scene) -> None:
-    """Writes the records that apply would after a plan from scratch."""
-    async with session(settings(there.folder, there.env, "warm")) as run_:
-        views = await run_.views()
-        plan = run_.plan_of(views)
-        assert plan.complete, plan.held
-        assert not plan.changes, plan.changes
-        remember(views, run_.records, run_.judge.policy.hash, datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +246,7 @@ class _Seed:
 
 
 def _listing(store: Store, name: str, digests: list[Digest], tag: str, wanted: Wanted | None = None) -> Digest:
-    entries = [Built(digest, "application/vnd.oci.image.manifest.v1+json", 1000, b"").descriptor() for digest in digests]
+    entries = [Built(digest, OCI_MANIFEST, 1000, b"").descriptor() for digest in digests]
     content = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     if wanted is not None:
         content["annotations"] = _annotations(wanted)
