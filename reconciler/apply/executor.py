@@ -15,7 +15,7 @@ from datetime import datetime
 from reconciler.apply import recording
 from reconciler.apply.bases import proven_base
 from reconciler.apply.failures import BuildFailed, SignerFailed
-from reconciler.apply.pointer import Pointing
+from reconciler.apply.pointer import Incomplete, Pointing
 from reconciler.apply.proofs import Prover
 from reconciler.apply.publish import Publisher
 from reconciler.apply.results import Done, Failed, Moved, NotTried, Outcome, Progress, Result, Unconfirmed
@@ -178,8 +178,8 @@ class Executor:
         for tag in wanted.needs:
             # also those that no FROM names by itself: they come first all the same
             settled = await self._settled(tag, None) if tag in self._tasks else None
-            if isinstance(settled, str):
-                raise NotNow(f"it is built on {tag}, which isn't complete: {settled}")
+            if isinstance(settled, Incomplete):
+                raise NotNow(f"it is built on {tag}, which isn't complete: {settled.reason}")
         for name, tag in wanted.recipe.bases:
             done = self._tasks.get(tag)
             if done is not None and isinstance(result := await asyncio.shield(done), Done | Unconfirmed):
@@ -188,18 +188,19 @@ class Executor:
                 found[name] = await proven_base(self._registry, self._prover, name, tag, wanted)
         return found
 
-    async def _settled(self, tag: TagRef, planned: Digest | None) -> Digest | str:
+    async def _settled(self, tag: TagRef, planned: Digest | None) -> Digest | Incomplete:
         """The digest of a version's tag once its change has ended; or why it isn't complete."""
         task = self._tasks.get(tag)
         if task is None:
-            return planned or "nothing is planned for it"
+            return planned or Incomplete("nothing is planned for it")
         # a pointer that is interrupted must not take the version with it
         result = await asyncio.shield(task)
         match result:
             case Done(digest=digest) | Unconfirmed(digest=digest):
                 return digest
             case Failed(reason=reason) | Moved(reason=reason) | NotTried(reason=reason):
-                return reason.splitlines()[0] if reason else "it isn't complete"
+                first = reason.splitlines()[0] if reason else "it isn't complete"
+                return Incomplete(first, moved=isinstance(result, Moved))
 
     def _build_failed(self, change: Change, error: BuildFailed) -> Result:
         """Backs off, unless the registry or the builder is to blame: then nothing is held against the recipe."""

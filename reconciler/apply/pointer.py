@@ -21,8 +21,17 @@ from reconciler.plan.changes import MovePointer
 from reconciler.record import Records
 from reconciler.registry.client import Registry
 
-# the digest of a version's tag once the change to it (if there is one) has ended; None: it isn't complete, and why
-Settled = Callable[[TagRef, Digest | None], Awaitable[Digest | str]]
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """Why a version's tag isn't complete after the change to it; `moved`: because somebody else wrote it."""
+
+    reason: str
+    moved: bool = False
+
+
+# the digest of a version's tag once the change to it (if there is one) has ended
+Settled = Callable[[TagRef, Digest | None], Awaitable[Digest | Incomplete]]
 
 
 class _Unfit(ReconcileError):
@@ -50,13 +59,19 @@ class Pointing:
             if version != change.to and not _forward(change, names, version):
                 break
             digest = await self.settled(source, planned)
-            if isinstance(digest, str):
-                reasons.append(f"{version}: {digest}")
+            if isinstance(digest, Incomplete):
+                reasons.append(f"{version}: {digest.reason}")
+                if digest.moved:
+                    # whoever writes a higher version points to it as well, maybe between our look and our write
+                    break
                 continue
             try:
                 steps.say(f"verify {version} {digest.short}")
                 content = await self._proven(change, version, source, digest)
-            except (Moved, _Unfit) as error:
+            except Moved as error:
+                reasons.append(f"{version}: {error.reason}")
+                break
+            except _Unfit as error:
                 reasons.append(f"{version}: {error.reason}")
                 continue
             return await self._move(change, version, content, reasons, steps)

@@ -461,3 +461,19 @@ async def test_a_new_repository_is_settled_before_it_is_built(tmp_path: Path) ->
             world = make(writes)
             assert (await world.apply(plan)).exit_code == 0
             assert (await world.plan(fresh=True)).changes == ()
+
+
+async def test_a_pointer_waits_for_whoever_writes_a_higher_version(world: Applying) -> None:
+    """Somebody publishes 1.1.0 while we build it: latest isn't moved to 1.0.0 under their hands (rules 6 and 7)."""
+    world.versions = ("1.0.0", "1.1.0")
+    store = world.registry.store
+
+    def interfere(line: str) -> None:
+        if line.startswith("1.1.0 verify"):
+            index(store, NAME, image(store, NAME, AMD64, text="theirs"), tag="1.1.0")
+
+    outcome = await world.reconcile(Steps(interfere))
+    assert [type(result) for result in outcome.results] == [Moved, Done, NotTried]
+    assert world.digest("latest") == ""
+    assert (await world.reconcile()).exit_code == 0
+    assert world.digest("latest") == world.digest("1.1.0")

@@ -30,7 +30,7 @@ async def killed(it: World, at: int | None) -> Reaper:
         with reaper.over_records():
             try:
                 await it.apply(plan)
-            except Killed:
+            except (Killed, BaseExceptionGroup):
                 assert reaper.dead
     it.client, it.builds.before = usual, None
     return reaper

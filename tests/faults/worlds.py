@@ -26,7 +26,7 @@ from reconciler.model.platform import Platform
 from reconciler.model.record import ImageRecord
 from reconciler.model.reference import Repository
 from reconciler.model.wanted import Wanted
-from reconciler.observe import Observer
+from reconciler.observe import Observer, Trust
 from reconciler.plan.make import make
 from reconciler.registry.client import Registry
 from reconciler.registry.credential import Credential
@@ -93,10 +93,11 @@ class World(Applying):
         """What the store has under a tag."""
         return super().digest(tag, image or self.name)
 
-    async def reconcile(self, steps: Steps | None = None, **given: Any) -> Outcome:
+    async def reconcile(self, steps: Steps | None = None, *, fresh: bool = False, **given: Any) -> Outcome:
         """As the command does it: what the plan saw as wanted goes on record first."""
         records, judge = self.records, Judge(self.signing.policy)
-        view = await Observer(self.client, judge, sleep=self.wait).view(self.app, records.load("hello"))
+        observer = Observer(self.client, judge, Trust(fresh=fresh), sleep=self.wait)
+        view = await observer.view(self.app, records.load("hello"))
         remember([view], records, judge.policy.hash, self.now)
         return await self.apply(make([view], policy=judge.policy.hash, now=rfc3339(self.now)), steps, **given)
 
@@ -113,9 +114,10 @@ class World(Applying):
     def blemishes(self) -> list[str]:
         """What is wrong with what people can pull, and with what the record says of it; where all is ours."""
         store, name = self.registry.store, self.repository.name
-        there = self.visible()
+        wanted = {*self.versions, "latest"}
+        there = {tag: at for tag, at in self.visible().items() if tag in wanted}
         wrong = [what for tag, at in there.items() for what in faults_of(store, name, tag, Digest.parse(at))]
-        said = {tag: one.digest for tag, one in self.known.tags.items()}
+        said = {tag: one.digest for tag, one in self.known.tags.items() if tag in wanted}
         said |= {tag: one.digest for tag, one in self.known.pointers.items()}
         wrong += [f"recorded: {tag} at {digest}" for tag, digest in said.items() if there.get(tag) != str(digest)]
         return wrong + [path.name for path in self.records.folder.glob(".*")]

@@ -103,7 +103,10 @@ class KeySigner:
 
 @dataclass
 class Builds:
-    """A builder that puts images into the store; `fails` says for which tag and platform it raises what."""
+    """A builder that puts images into the store; `fails` says for which tag and platform it raises what.
+
+    The same recipe gives the same image, but for another `salt`.
+    """
 
     world: Applying
     made: list[str] = field(default_factory=list)
@@ -111,6 +114,7 @@ class Builds:
     running: int = 0
     most: int = 0
     before: Callable[[str], Awaitable[None]] | None = None
+    salt: str = ""
 
     async def __call__(self, wanted: Wanted, platform: Platform, bases: Mapping[str, DigestRef]) -> Built:
         """The platform; the same recipe gives the same image."""
@@ -127,7 +131,7 @@ class Builds:
         finally:
             self.running -= 1
         self.made.append(name)
-        text = f"{wanted.recipe.hash} {platform} {sorted(map(str, bases.values()))}"
+        text = f"{wanted.recipe.hash} {platform} {sorted(map(str, bases.values()))}{self.salt}"
         repository = wanted.target.repository
         store = self.world.registry.store
         one = image(store, repository.name, platform, text=text, annotations=annotations_of(wanted, bases))
