@@ -175,7 +175,7 @@ class Rehearsals:
         )
         for name, tag in recipe.bases:
             words = [word.replace(str(_stand_in(name)), f"<digest of {_name(tag)}>") for word in words]
-        env = (("SOURCE_DATE_EPOCH", str(context.epoch)),) if context.epoch is not None else ()
+        env = (("SOURCE_DATE_EPOCH", str(context.epoch)),) if context.epoch else ()
         return Command(f"build {platform}", (self.tools.docker, "buildx", *words), env)
 
     async def _proofs(self, wanted: Wanted) -> tuple[Command, ...]:

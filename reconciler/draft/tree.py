@@ -13,7 +13,8 @@ from reconciler.desired.files import Unreadable, read_text
 
 _NAME = re.compile(r"(?:Docker|Container)file(?:\.[A-Za-z0-9_-]+)?|[A-Za-z0-9_-]+\.Dockerfile")
 _ASIDE = re.compile(
-    r"(?:^|[/._-])(?:tests?|e2e|examples?|samples?|dev|devcontainer|docs?|ci|demo|hack|tools?)(?:[/._-]|$)",
+    r"(?:^|[/._-])(?:tests?|e2e|examples?|samples?|dev|devcontainer|docs?|ci|demo|hack|tools?|debian|deb|rpm|snap)"
+    r"(?:[/._-]|$)",
     re.IGNORECASE,
 )
 _SKIPPED = frozenset({".git", "node_modules", "vendor", "third_party", "testdata"})
@@ -80,9 +81,12 @@ def _context(top: Path, path: str, text: str) -> str:
     own = PurePosixPath(path).parent.as_posix()
     if own == ".":
         return "."
-    copied = [word for flags, words in _COPY.findall(text) for word in _sources(words)]
+    copied = [word for _, words in _COPY.findall(text) for word in _sources(words)]
     at_top = sum((top / word).exists() for word in copied)
     beside = sum((top / own / word).exists() for word in copied)
+    if at_top == beside:
+        # it copies all there is, or nothing: where it stands alone, that isn't much
+        return own if any(not _NAME.fullmatch(path.name) for path in (top / own).iterdir()) else "."
     return "." if at_top > beside else own
 
 

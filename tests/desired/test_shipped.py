@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from reconciler.desired.loader import load
 from reconciler.desired.wanted import probes, wanted
 from reconciler.model.evidence import Kind
-from reconciler.model.recipe import GitSource
+from reconciler.model.recipe import Checksum, GitSource
 from reconciler.model.release import Release
 from reconciler.model.signing import Identity
 from reconciler.model.version import Version
-from tests.desired.folder import mattermost, outline
+from tests.desired.folder import DATA, mattermost, outline
 
 DESIRED = load(Path(__file__).parents[2] / "desired")
 GITHUB = "https://token.actions.githubusercontent.com"
@@ -57,6 +58,19 @@ def test_mattermost_has_latest_and_its_extended_line() -> None:
     assert dict(recipe.args)["MM_PACKAGE"] == (
         "https://releases.mattermost.com/11.10.0/mattermost-11.10.0-linux-{arch}.tar.gz?src=docker"
     )
+
+
+def test_mattermost_knows_what_its_archive_says() -> None:
+    """The sums in the desired file are upstream's, for the highest releases of the lines that it keeps."""
+    archive = json.loads((DATA / "mattermost-releases.json").read_text(encoding="utf-8"))["releases"]
+    sums = {release["file"]: release["sha256"] for release in archive}
+    known = DESIRED.app("mattermost").images["mattermost"].checksums[0].known
+    assert len(known) == 4
+    assert known == {url: sums[url] for url in known}
+    tag = wanted(DESIRED, DESIRED.app("mattermost"), mattermost()).tags[0]
+    url = "https://releases.mattermost.com/11.10.0/mattermost-11.10.0-linux-{arch}.tar.gz"
+    exact = url.replace("{arch}", "amd64")
+    assert tag.recipe.checksums == (Checksum(exact, sums[exact]), Checksum(url))
 
 
 def test_mostlymatter_waits_for_both_of_its_files_per_platform() -> None:

@@ -8,6 +8,7 @@ here, in which `curl`, `apt-get`, `node` and `yarn` are small scripts: every RUN
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -15,7 +16,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -190,6 +191,11 @@ CMD ["node", "build/server/index.js"]
     }
 
 
+def _known(text: str, url: str, sha256: str) -> str:
+    """A desired file that knows the sum of what stands at a URL here, where it knew that of upstream's own file."""
+    return re.sub(rf"{re.escape(url)}: [0-9a-f]{{64}}", f"{url}: {sha256}", text)
+
+
 @dataclass
 class World:
     """One upstream with all three apps, their desired files led to it, and a namespace in the registry of the tests."""
@@ -202,6 +208,7 @@ class World:
     sigstore: LocalSigstore
     builder: Builder
     tools: Tools
+    sums: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.desired.mkdir(parents=True)
@@ -234,6 +241,8 @@ class World:
             text = text.replace(before, after)
         text = re.sub(r"sbom-generator: \S+", f"sbom-generator: {self.bases.scanner}", text)
         text = re.sub(r"^window: (\{count: )?\d+", lambda m: f"window: {m[1] or ''}{count}", text, flags=re.MULTILINE)
+        for url, sha256 in self.sums.items():
+            text = _known(text, url, sha256)
         for before, after in (edit or {}).items():
             assert before in text, f"{name}.yaml has no {before!r}"
             text = text.replace(before, after)
@@ -251,7 +260,10 @@ class World:
         """What Mattermost publishes for an architecture; `holds` is that of the program in it."""
         program = elf(holds or architecture, f"Version: {version}\nBuild Number: {version}\n")
         data = tarball({"mattermost/bin/mattermost": program, "mattermost/bin/mmctl": program})
-        self.upstream.file(f"{RELEASES}/{version}/mattermost-{version}-linux-{architecture}.tar.gz", data)
+        url = self.upstream.file(f"{RELEASES}/{version}/mattermost-{version}-linux-{architecture}.tar.gz", data)
+        self.sums[url] = hashlib.sha256(data).hexdigest()
+        path = self.desired / "mattermost.yaml"
+        path.write_text(_known(path.read_text(encoding="utf-8"), url, self.sums[url]), encoding="utf-8")
 
     def mostlymatter(self, version: str, architectures: tuple[str, ...] = ARCHITECTURES) -> None:
         """A tag of Mostlymatter, with its binaries, and Mattermost's tarballs that they go into."""
