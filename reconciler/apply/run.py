@@ -122,7 +122,7 @@ async def apply(
             tools=tools,
             cosign=cosign,
             options=options.build,
-            local=options.results is None,
+            local=options.results is None and options.max_builds != 0,
         )
         sources = Sources(fetch, options.desired, tools.scratch)
         try:

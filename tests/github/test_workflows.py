@@ -109,7 +109,7 @@ def test_no_trigger_that_lends_rights_to_strangers(file: File) -> None:
 def test_plan_may_only_read() -> None:
     """The pull request's own workflow can neither push nor sign, and has no secret."""
     plan = workflow("plan.yml")
-    assert permissions(plan) == {"plan": {"contents": "read"}}
+    assert permissions(plan) == {"plan": {"contents": "read", "packages": "read"}}
     assert "secrets." not in plan.text
     assert list(plan.content["on"]) == ["pull_request"]
     assert plan.content["on"]["pull_request"]["paths"] == ["desired/**"]
