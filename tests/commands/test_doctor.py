@@ -101,7 +101,7 @@ def desired(tmp_path: Path, registry: LocalRegistry, upstream: LocalUpstream) ->
         "signing: {key: {public: cosign.pub, private: env://SIGNING_KEY}}\n"
     )
     (folder / "hello.yaml").write_text(
-        "app: hello\nupstream: {github: acme/hello, tag: \"v{version}\"}\nimages:\n  hello:\n"
+        'app: hello\nupstream: {github: acme/hello, tag: "v{version}"}\nimages:\n  hello:\n'
         f"    source: {{git: {upstream.git_url('acme/hello')}}}\n"
     )
     return folder

@@ -198,18 +198,6 @@ async def test_a_blob_comes_whole_from_wherever_it_is(tmp_path: Path, redirects:
         assert names_in(tmp_path) == ["file", "registry"]
 
 
-@pytest.mark.parametrize("redirects", [False, True])
-async def test_the_size_of_a_blob_is_told_by_one_head(tmp_path: Path, redirects: bool) -> None:
-    """Before it is fetched; a HEAD's 404 says nothing for sure, and raises."""
-    with LocalRegistry(tmp_path, manners=Manners(redirects=redirects)) as registry:
-        digest = registry.store.put_blob("mirror/hello", b"x" * 1234)
-        async with client(registry) as asked:
-            assert await asked.blob_size(repository(registry), digest) == 1234
-            with pytest.raises(Malformed):
-                await asked.blob_size(repository(registry), Digest.of(b"other"))
-        assert registry.requests.count(method="GET", kind="blob") == 0
-
-
 async def test_a_broken_download_starts_anew_and_leaves_nothing(tmp_path: Path) -> None:
     """A file appears whole or not at all, also where the first half came twice."""
     data = b"0123456789" * 100
