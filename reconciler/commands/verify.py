@@ -17,6 +17,7 @@ from reconciler.model.platform import Platform
 from reconciler.model.record import Record
 from reconciler.model.reference import DigestRef, TagRef
 from reconciler.model.version import Version
+from reconciler.model.wanted import Waiting, Wanted
 from reconciler.observe import Trust
 from reconciler.report import verification as report
 from reconciler.report.verification import Checked
@@ -32,6 +33,7 @@ class _Asked:
     version: str
     platforms: tuple[Platform, ...]
     evidence: frozenset[Kind]
+    waiting: str = ""
 
 
 def run(settings: Settings, what: Sequence[str], *, format: str, print_commands: bool) -> Printed:  # noqa: A002
@@ -84,9 +86,15 @@ async def _asked(run: Session, what: Sequence[str]) -> tuple[list[_Asked], list[
         if wanted.unknown is not None:
             unknown.append(Checked(wanted.app, None, Unknown(wanted.unknown.reason)))
         asked += [
-            _Asked(tag.app, tag.target, str(tag.release.version), tag.platforms, tag.evidence) for tag in wanted.tags
+            _Asked(tag.app, tag.target, str(tag.release.version), tag.platforms, tag.evidence, _waiting(tag))
+            for tag in wanted.tags
         ]
     return asked, unknown
+
+
+def _waiting(tag: Wanted) -> str:
+    """Why a wanted tag can't have been built yet; empty where it should be there."""
+    return tag.hindrance.reason if isinstance(tag.hindrance, Waiting) else ""
 
 
 async def _check(run: Session, asked: _Asked) -> Checked:
@@ -95,7 +103,7 @@ async def _check(run: Session, asked: _Asked) -> Checked:
     signed: frozenset[Platform] | Unknown = frozenset()
     if isinstance(seen, Present):
         signed = await platform_proofs(run.registry, run.judge, repository, seen.platforms)
-    return Checked(asked.app, asked.target, seen, asked.version, asked.platforms, asked.evidence, signed)
+    return Checked(asked.app, asked.target, seen, asked.version, asked.platforms, asked.evidence, signed, asked.waiting)
 
 
 def _commands(run: Session, checked: Sequence[Checked]) -> str:

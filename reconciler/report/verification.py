@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from reconciler.model.evidence import Invalid, Kind, Missing, Proven, Unknown
-from reconciler.model.observed import Observed, Present
+from reconciler.model.observed import Absent, Observed, Present
 from reconciler.model.platform import Platform
 from reconciler.model.reference import TagRef
 from reconciler.report.escape import command_free, plain
@@ -21,7 +21,7 @@ FORMAT_VERSION = 1
 class Checked:
     """One tag and what was seen of it from scratch; `target` is None for an app whose upstream can't tell its releases.
 
-    `signed`: the platforms whose image carries a proof of its own.
+    `signed`: the platforms whose image carries a proof of its own. `waiting`: why it can't be there yet.
     """
 
     app: str
@@ -31,10 +31,13 @@ class Checked:
     platforms: tuple[Platform, ...] = ()
     required: frozenset[Kind] = frozenset()
     signed: frozenset[Platform] | Unknown = frozenset()
+    waiting: str = ""
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What doesn't hold; empty where all that is required does."""
+        """What doesn't hold; empty where all that is required does, and where nothing can be there yet."""
+        if isinstance(self.seen, Absent) and self.waiting:
+            return ()
         if not isinstance(self.seen, Present) or self.target is None:
             return (getattr(self.seen, "reason", "no such tag"),)
         faults = [f"lacks {platform}" for platform in self.seen.lacking(self.platforms)]
@@ -66,8 +69,9 @@ def _finding(seen: Present, kind: Kind) -> str:
 
 def text(checked: Sequence[Checked]) -> str:
     """For a terminal."""
-    good = sum(one.holds for one in checked)
-    lines = [f"{good} of {len(checked)} verified." if checked else "Nothing to verify."]
+    there = [one for one in checked if not (isinstance(one.seen, Absent) and one.waiting)]
+    good = sum(one.holds for one in there)
+    lines = [f"{good} of {len(there)} verified." if there else "Nothing to verify."]
     for app, group in groupby(sorted(checked, key=lambda one: one.app), key=lambda one: one.app):
         lines += ["", plain(app)]
         for one in group:
@@ -78,6 +82,8 @@ def text(checked: Sequence[Checked]) -> str:
 def _lines(one: Checked) -> list[str]:
     name = f"{one.target.repository.name.rpartition('/')[2]}:{one.target.tag}" if one.target else "(all)"
     digest = str(one.seen.digest) if isinstance(one.seen, Present) else ""
+    if isinstance(one.seen, Absent) and one.waiting:
+        return [f"  .    {plain(name)}  not there yet: {plain(one.waiting)}"]
     lines = [f"  {'ok  ' if one.holds else '!   '} {plain(name)}  {digest}".rstrip()]
     lines += [f"         ! {plain(fault)}" for fault in one.faults]
     if isinstance(one.seen, Present):
@@ -106,6 +112,7 @@ def _described(one: Checked) -> dict[str, Any]:
         "target": str(one.target) if one.target else None,
         "holds": one.holds,
         "faults": list(one.faults),
+        "waiting": one.waiting,
     }
     if isinstance(one.seen, Present):
         described |= {

@@ -96,3 +96,16 @@ def test_the_commands_that_check_the_same(m: LocalMirror) -> None:
     for kind in ("spdxjson", "slsaprovenance1"):
         assert f"cosign verify-attestation --type {kind}" in out
     assert out.count(f"@{digest}") == 5
+
+
+def test_what_can_t_be_there_yet_is_no_fault(m: LocalMirror) -> None:
+    """Upstream's files aren't published: the version waits, and what is there is verified."""
+    m.released("1.2.0")
+    for version in ("1.0.0", "1.1.0"):
+        m.upstream.file(f"hello-{version}", b"ready")
+    files = f"{m.upstream.url}/files/hello-{{version}}"
+    desired = (m.desired / "hello.yaml").read_text()
+    m.write("hello", desired.replace("hello: {}", f'hello: {{requires: ["{files}"]}}'))
+    status, out, _ = m.run("verify")
+    assert (status, out.splitlines()[0]) == (0, "2 of 2 verified.")
+    assert "  .    hello:1.2.0  not there yet: upstream isn't ready for linux/amd64" in out
