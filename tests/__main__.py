@@ -14,7 +14,7 @@ import time
 COVERAGE = 90
 
 STYLE = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]]
-PYTEST = ["pytest", "-q", "-n", "2", "--dist", "loadfile", "--cov", "--cov-append", "--cov-report=", "-m"]
+PYTEST = ["pytest", "-q", "--cov", "--cov-append", "--cov-report=", "-m"]
 FAST = [[*PYTEST, "not stack and not long"]]
 STACK = [[*PYTEST, "stack and not long"]]
 REPORT = [["coverage", "report", f"--fail-under={COVERAGE}", "--skip-covered", "--sort=cover"]]
