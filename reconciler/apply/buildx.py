@@ -136,7 +136,7 @@ def _pushed(metadata: Path, name: str) -> Digest:
         if metadata.stat().st_size > _MAX_METADATA:
             raise ValueError("its metadata file is too large")
         return Digest.parse(json.loads(metadata.read_bytes())["containerimage.digest"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ToolError(f"{name} left no digest: {error}", where=str(metadata)) from None
     finally:
         metadata.unlink(missing_ok=True)
