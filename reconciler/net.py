@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 import aiohttp
 import httpx
@@ -56,6 +57,7 @@ def is_private(ip: str | IPAddress) -> bool:
     return not address.is_global or address.is_multicast
 
 
+@lru_cache(maxsize=1024)
 def literal(host: str) -> IPAddress | None:
     """The address that a URL's host spells out, or None where it is a name."""
     try:

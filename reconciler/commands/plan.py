@@ -13,7 +13,7 @@ from reconciler.commands.session import session
 from reconciler.errors import ReconcileError
 from reconciler.plan import saved
 from reconciler.plan.plan import Plan
-from reconciler.report import actions, html, markdown, text
+from reconciler.report import actions, text
 
 CHANGES = 2
 
@@ -44,8 +44,12 @@ def render(plan: Plan, format: str, settings: Settings) -> str:  # noqa: A002
         case "json":
             return saved.dump(plan)
         case "markdown":
+            from reconciler.report import markdown
+
             return markdown.render(plan, actions.context(settings.env))
         case "html":
+            from reconciler.report import html
+
             return html.render(plan, actions.context(settings.env))
         case _:
             return text.render(plan, colour=settings.colour, width=settings.width)

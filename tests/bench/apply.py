@@ -32,7 +32,7 @@ from reconciler.local.tools import Tools, obtain
 from tests.bench import upstream
 from tests.bench.cost import environment, run
 from tests.bench.names import app_name
-from tests.bench.scene import PLATFORMS, RECONCILE
+from tests.bench.scene import RECONCILE
 from tests.bench.table import Row, at_most, seen
 
 JOBS = 2
@@ -89,13 +89,13 @@ class Command:
 
 def apply(folder: Path, *, repeats: int, builds: int) -> Iterator[Row]:
     """So many apps with one version each, for two platforms, on an engine and a registry of their own."""
-    wanted = (*engine.TOOLS, *builder.TOOLS, Tool.COSIGN, *images.tools_for(PLATFORMS), *binfmt.tools_for(PLATFORMS))
+    wanted = (*engine.TOOLS, *builder.TOOLS, Tool.COSIGN, *images.tools_for(), *binfmt.tools_for(images.PLATFORMS))
     tools = obtain(*wanted)
     folder.mkdir(parents=True)
     with (
-        binfmt.emulation(PLATFORMS, tools),
+        binfmt.emulation(images.PLATFORMS, tools),
         Engine(tools) as started,
-        builder.private_builder(tools, started, platforms=PLATFORMS) as by,
+        builder.private_builder(tools, started, platforms=images.PLATFORMS) as by,
         process.serve(folder / "registry") as registry,
         upstream.serving(folder / "upstream", builds, 1) as source,
     ):

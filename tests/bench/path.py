@@ -1,4 +1,7 @@
-"""Start-up; and a plan of 3 images with 10 tags each at 50 ms an answer, beside what asks less of the same registry."""
+"""Start-up; and a plan of 3 images with 10 tags each at 50 ms an answer, beside what asks less of the same registry.
+
+The registry wants tokens, as GHCR does.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def start(folder: Path, repeats: int) -> Iterator[Row]:
 
 def critical(folder: Path, tools: Tools, *, repeats: int, tags: int, slow: int) -> Iterator[Row]:
     """Cold and warm plans against loops over the same tags; of the loops, `slow` rounds each."""
-    with scene(folder / "key", apps=IMAGES, versions=tags) as there:
+    with scene(folder / "key", apps=IMAGES, versions=tags, login=True) as there:
         there.latency(LATENCY)
         loops = {}
         for client in clients(tools, there):
@@ -38,7 +41,7 @@ def critical(folder: Path, tools: Tools, *, repeats: int, tags: int, slow: int) 
             yield seen("path", what, f"{took.wall:.2f} s", wall=took.wall, cpu=took.cpu)
         docker = loops["docker manifest inspect"].wall
         yield from _ours(there, repeats, "key", docker)
-    with scene(folder / "keyless", apps=IMAGES, versions=tags, keyless=True) as there:
+    with scene(folder / "keyless", apps=IMAGES, versions=tags, keyless=True, login=True) as there:
         there.latency(LATENCY)
         yield from _ours(there, repeats, "keyless", docker)
 

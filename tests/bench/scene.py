@@ -3,8 +3,8 @@
 with scene(folder, apps=3, versions=10) as there:
     there.plan("cold")
 
-A `whole` scene has all that apply makes: images, and six proofs on each digest. A lean one has only what a warm plan
-asks for, the indexes under their tags and the evidence indexes, so that there can be very many.
+A `whole` scene has all that apply makes: images for three platforms, and eight proofs on each digest. A lean one has
+only what a warm plan asks for, the indexes under their tags and the evidence indexes, so that there can be very many.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,7 +59,7 @@ from tests.support.images import (
     referrer,
 )
 
-PLATFORMS = (Platform.parse("linux/amd64"), Platform.parse("linux/arm64"))
+PLATFORMS = tuple(map(Platform.parse, ("linux/amd64", "linux/arm64", "linux/arm/v7")))
 RECONCILE = Path(sys.executable).with_name("reconcile")
 
 
@@ -173,8 +173,10 @@ class _Seed:
             if self.keyless
             else "  key: {public: cosign.pub}\n"
         )
+        platforms = ", ".join(map(str, PLATFORMS))
         (place / "mirror.yaml").write_text(
-            f"registry: {self.host}\nnamespace: mirror\nsource: https://mirror.example/mirror\nsigning:\n{signing}"
+            f"registry: {self.host}\nnamespace: mirror\nsource: https://mirror.example/mirror\n"
+            f"defaults: {{platforms: [{platforms}]}}\nsigning:\n{signing}"
         )
         for app in self.apps:
             (place / f"{app}.yaml").write_text(
@@ -230,13 +232,14 @@ class _Seed:
         name = wanted.target.repository.name
         children = {platform: Child(Digest.of(f"{wanted.target} {platform}".encode()), "", 0) for platform in PLATFORMS}
         of = _listing(store, name, [child.digest for child in children.values()], wanted.target.tag, wanted)
-        proofs = [Digest.of(f"{wanted.target} proof {number}".encode()) for number in range(6)]
-        proven = [Proven("cosign.pub", "", proof) for proof in proofs]
+        each = len(PLATFORMS)
+        proofs = [Digest.of(f"{wanted.target} proof {number}".encode()) for number in range(2 + 2 * each)]
+        boms, provenances = proofs[2 : 2 + each], proofs[2 + each :]
         findings = {
-            Kind.SIGNATURE: proven[0],
-            Kind.MIRROR: proven[1],
-            Kind.SBOM: replace(proven[2], also=(proofs[3],)),
-            Kind.PROVENANCE: replace(proven[4], also=(proofs[5],)),
+            Kind.SIGNATURE: Proven("cosign.pub", "", proofs[0]),
+            Kind.MIRROR: Proven("cosign.pub", "", proofs[1]),
+            Kind.SBOM: Proven("cosign.pub", "", boms[0], also=tuple(boms[1:])),
+            Kind.PROVENANCE: Proven("cosign.pub", "", provenances[0], also=tuple(provenances[1:])),
         }
         listed = _listing(store, name, proofs, of.fallback_tag)
         evidence = Evidence(findings, "cosign.pub", _binding(wanted), listed, {})
