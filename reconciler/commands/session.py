@@ -86,7 +86,7 @@ async def session(settings: Settings) -> AsyncIterator[Session]:
     apps = chosen(settings, desired)
     host = desired.mirror.registry
     insecure = frozenset({host}) if desired.mirror.plain_http else frozenset[str]()
-    credentials = Credentials.load(settings.env, mirror=host)
+    credentials = Credentials.load(settings.env, mirror=host, known=settings.secrets)
     registry = Registry(
         credentials,
         concurrency=settings.concurrency,
@@ -103,7 +103,6 @@ async def session(settings: Settings) -> AsyncIterator[Session]:
             lister=registry,
         ) as upstreams,
     ):
-        settings.secrets.update(credentials.secrets())
         records = Records(settings.state)
         yield Session(settings, desired, apps, records, credentials, registry, Judge(desired.signing.policy), upstreams)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from reconciler.errors import ToolError
+from reconciler.redact import Redactor
 from reconciler.registry import dockerconfig, helper
 from reconciler.registry.credential import Credential, Use
 from reconciler.registry.dockerconfig import DockerConfig, canonical_host
@@ -31,6 +32,7 @@ class Credentials:
         configs: Iterable[DockerConfig] = (),
         environ: Mapping[str, str] | None = None,
         helper_limit: float = 30.0,
+        known: set[str] | None = None,
     ) -> None:
         self._found: dict[str, Credential | None] = dict(fixed or {})
         self._configs = tuple(configs)
@@ -38,21 +40,26 @@ class Credentials:
         self._limit = helper_limit
         self._lock = threading.Lock()
         self._notes = [note for config in self._configs for note in config.notes]
-        self._secrets = {c.secret for c in self._found.values() if c is not None}
+        self._secrets = set[str]() if known is None else known
+        self._redactor: tuple[int, Redactor] | None = None
+        self._secrets.update(c.secret for c in self._found.values() if c is not None)
         self._secrets.update(c.secret for config in self._configs for c in config.auths.values())
         self._secrets.update(v for k in ("GITHUB_TOKEN", PASSWORD) if (v := self._environ.get(k)))
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None, *, mirror: str = "") -> Credentials:
+    def load(
+        cls, environ: Mapping[str, str] | None = None, *, mirror: str = "", known: set[str] | None = None
+    ) -> Credentials:
         """The credentials of this machine and environment; `mirror` is the host of the mirror's own registry.
 
-        Raises nothing: what can't be read is passed over and named in `notes`.
+        `known` gets every secret, also those that are learnt later. Raises nothing: what can't be read is passed over
+        and named in `notes`.
         """
         environ = os.environ if environ is None else environ
         fixed = {}
         if mirror and environ.get(USERNAME) and environ.get(PASSWORD):
             fixed[canonical_host(mirror)] = Credential(environ[USERNAME], environ[PASSWORD], Use.PASSWORD, PASSWORD)
-        return cls(fixed=fixed, configs=[_file(path) for path in _paths(environ)], environ=environ)
+        return cls(fixed=fixed, configs=[_file(path) for path in _paths(environ)], environ=environ, known=known)
 
     def for_host(self, host: str) -> Credential | None:
         """The credential for `host[:port]`, or None. May run a credential helper: not on the event loop."""
@@ -90,6 +97,13 @@ class Credentials:
     def remember(self, secret: str) -> None:
         """Adds a secret that was given to us on the way (a token) to those that no output may hold."""
         self._secrets.add(secret)
+
+    def redact(self, text: str) -> str:
+        """`text` without any secret known so far: whoever is shown one may say it back."""
+        # secrets are only ever added
+        if self._redactor is None or self._redactor[0] != len(self._secrets):
+            self._redactor = len(self._secrets), Redactor(filter(None, self._secrets))
+        return self._redactor[1](text)
 
     def secrets(self) -> frozenset[str]:
         """Every secret known so far, as it is, for the redactor."""

@@ -277,7 +277,8 @@ class Wire:
                         status = response.status_code
                         if request.method == "HEAD":
                             return Answer(status, response.headers)
-                        return Answer(status, response.headers, await self._read(response, call))
+                        body = await self._read(response, call)
+                        return Answer(status, response.headers, body if status < 300 else self._safe(body))
                     finally:
                         await response.aclose()
             except net.NotAllowed as error:
@@ -291,6 +292,11 @@ class Wire:
                 raise _Again(late) from None
             except httpx.HTTPError as error:
                 raise self._failed(request, call, error) from None
+
+    def _safe(self, body: bytes) -> bytes:
+        """An error's text without our secrets: it is shown, and a cut would leave half of one (rule 9)."""
+        text = body.decode("utf-8", "surrogateescape")
+        return self._credentials.redact(text).encode("utf-8", "surrogateescape")
 
     def _failed(self, request: httpx.Request, call: Call, error: httpx.HTTPError) -> _Again:
         host = auth.authority(request.url)
