@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import functools
 import gc
 import io
 import os
@@ -287,7 +288,12 @@ _SECRETS = (
 
 def redacted(text: str, secrets: set[str]) -> str:
     """`text` without any of the secrets, however they are encoded."""
-    return Redactor(secrets)(text) if secrets else text
+    return _redactor(frozenset(secrets))(text) if secrets else text
+
+
+@functools.lru_cache(maxsize=2)
+def _redactor(secrets: frozenset[str]) -> Redactor:
+    return Redactor(secrets)
 
 
 def _ask(question: str) -> bool:

@@ -249,7 +249,7 @@ async def options_of(run: Session, plan: Plan, flags: Flags, logs: Path) -> Opti
         token=flags.token.absolute() if flags.token else None,
         origin=Origin(run.desired.mirror.source, _revision(settings)),
         credential=credential,
-        secrets=tuple(run.credentials.secrets()),
+        secrets=tuple(settings.secrets),
         plain_http=run.desired.mirror.plain_http,
         lag=flags.lag if flags.lag is not None else _usual_lag(host),
         environ=dict(settings.env),

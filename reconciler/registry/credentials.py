@@ -41,6 +41,7 @@ class Credentials:
         self._lock = threading.Lock()
         self._notes = [note for config in self._configs for note in config.notes]
         self._secrets = set[str]() if known is None else known
+        self._tokens: set[str] = set()
         self._redactor: tuple[int, Redactor] | None = None
         self._secrets.update(c.secret for c in self._found.values() if c is not None)
         self._secrets.update(c.secret for config in self._configs for c in config.auths.values())
@@ -52,8 +53,8 @@ class Credentials:
     ) -> Credentials:
         """The credentials of this machine and environment; `mirror` is the host of the mirror's own registry.
 
-        `known` gets every secret, also those that are learnt later. Raises nothing: what can't be read is passed over
-        and named in `notes`.
+        `known` gets every secret but tokens, also those that are learnt later. Raises nothing: what can't be read is
+        passed over and named in `notes`.
         """
         environ = os.environ if environ is None else environ
         fixed = {}
@@ -94,20 +95,20 @@ class Credentials:
         """One line for each thing that was passed over, and why; no secret in it."""
         return tuple(dict.fromkeys(self._notes))
 
-    def remember(self, secret: str) -> None:
-        """Adds a secret that was given to us on the way (a token) to those that no output may hold."""
-        self._secrets.add(secret)
+    def remember(self, token: str) -> None:
+        """Adds a token, which was given to us on the way, to what no output may hold."""
+        self._tokens.add(token)
 
     def redact(self, text: str) -> str:
-        """`text` without any secret known so far: whoever is shown one may say it back."""
+        """`text` without any secret known so far but for tokens: whoever is shown one may say it back."""
         # secrets are only ever added
         if self._redactor is None or self._redactor[0] != len(self._secrets):
             self._redactor = len(self._secrets), Redactor(filter(None, self._secrets))
         return self._redactor[1](text)
 
     def secrets(self) -> frozenset[str]:
-        """Every secret known so far, as it is, for the redactor."""
-        return frozenset(filter(None, self._secrets))
+        """Every secret known so far, as it is, tokens too."""
+        return frozenset(filter(None, self._secrets | self._tokens))
 
     def __repr__(self) -> str:
         return f"<Credentials for {', '.join(sorted(h for h, c in self._found.items() if c)) or 'no host yet'}>"

@@ -13,6 +13,7 @@ import httpx
 
 from reconciler import net
 from reconciler.errors import Malformed, RegistryError, TooLarge, Unreachable
+from reconciler.redact import HIDDEN, SHORTEST_SECRET
 from reconciler.registry import answers, auth
 from reconciler.registry.answers import MAX_ERROR_BODY, Answer
 from reconciler.registry.credentials import Credentials
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _HUB_API = "registry-1.docker.io"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
+_QUOTED = ("content-type", "docker-content-digest")
 _MAX_TOKEN = 256 * 1024
 # a thousand tags must not each wait for a host that is down: after so many calls in a row that failed for good it is
 # not asked again for a while, sooner where it can't even be connected to; and before that, not a second time per call
@@ -275,10 +277,13 @@ class Wire:
                     response = await self._transport.handle_async_request(request)
                     try:
                         status = response.status_code
+                        shown = request.headers.get("authorization", "").partition(" ")[2]
+                        shown = shown if len(shown) >= SHORTEST_SECRET else ""
+                        headers = _without(response.headers, shown)
                         if request.method == "HEAD":
-                            return Answer(status, response.headers)
+                            return Answer(status, headers)
                         body = await self._read(response, call)
-                        return Answer(status, response.headers, body if status < 300 else self._safe(body))
+                        return Answer(status, headers, body if status < 300 else self._safe(body, shown))
                     finally:
                         await response.aclose()
             except net.NotAllowed as error:
@@ -293,10 +298,11 @@ class Wire:
             except httpx.HTTPError as error:
                 raise self._failed(request, call, error) from None
 
-    def _safe(self, body: bytes) -> bytes:
-        """An error's text without our secrets: it is shown, and a cut would leave half of one (rule 9)."""
-        text = body.decode("utf-8", "surrogateescape")
-        return self._credentials.redact(text).encode("utf-8", "surrogateescape")
+    def _safe(self, body: bytes, shown: str) -> bytes:
+        """An error's text without our secrets: it is printed, and a cut would leave half of one (rule 9)."""
+        text = self._credentials.redact(body.decode("utf-8", "surrogateescape"))
+        # a token is no longer than its run, and there may be thousands: only the one that was shown can come back
+        return (text.replace(shown, HIDDEN) if shown else text).encode("utf-8", "surrogateescape")
 
     def _failed(self, request: httpx.Request, call: Call, error: httpx.HTTPError) -> _Again:
         host = auth.authority(request.url)
@@ -437,3 +443,10 @@ class Wire:
             stop=stop, wait=wait, retry=retry_if_exception_type(_Again), sleep=self._sleep, reraise=True
         )
         return await retrying(once)
+
+
+def _without(headers: httpx.Headers, shown: str) -> httpx.Headers:
+    """The headers of an answer but for those that errors quote, where they say back what we showed."""
+    if not shown or not any(shown in headers.get(name, "") for name in _QUOTED):
+        return headers
+    return httpx.Headers([(name, value) for name, value in headers.multi_items() if name not in _QUOTED])

@@ -6,7 +6,7 @@ import base64
 import html
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -111,3 +111,29 @@ def test_no_output_has_a_secret(m: LocalMirror, kind: str, status: int) -> None:
         for spelling in spellings(secret):
             for text in said + written:
                 assert spelling not in text, (spelling, text[:2000])
+
+
+@pytest.mark.parametrize("header", ["Docker-Content-Digest", "Content-Type"])
+def test_no_header_says_a_token_back(m: LocalMirror, header: str) -> None:
+    """Nor does one that an error would quote, though it is cut in the middle of it."""
+    m.registry.faults.add(Fault(EchoHeader(header), match=on(kind="manifest"), times=None))
+    with m.hurried():
+        status, out, err = m.run("plan", env=ENV)
+    assert status == 1
+    tokens = list(m.registry.access._tokens)
+    assert tokens
+    for token in tokens:
+        assert token[:12] not in out + err
+
+
+@dataclass(frozen=True, slots=True)
+class EchoHeader:
+    """An answer whose header is the token that was shown."""
+
+    header: str
+
+    async def play(self, scene: Scene) -> Answer:
+        """Say it."""
+        answer = await scene.proceed()
+        shown = scene.call.headers.get("Authorization", "").partition(" ")[2]
+        return replace(answer, headers={**answer.headers, self.header: "x" * 40 + shown})

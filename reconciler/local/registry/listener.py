@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -62,6 +63,11 @@ class Listener:
         if self._held is not None:
             self._held.close()
             self._held = None
+        for site in tuple(self._runner.sites):
+            await site.stop()
+        # what was accepted a moment ago is made a connection in the loop's next rounds, and would be left open
+        for _ in range(3):
+            await asyncio.sleep(0)
         self._reset()
         await self._runner.cleanup()
 
