@@ -39,6 +39,7 @@ TOOLS = ENGINE
 _PREFIX = "reconcile-engine-"
 _MARK = "RECONCILE_ENGINE"
 _LONGEST_SOCKET = 107  # unix(7): sun_path
+_LAST_SOCKET = Path("exec/containerd/containerd.sock.ttrpc")  # the longest path of those that dockerd makes
 _START = 60.0
 _IN_RUN = ("containerd", "docker", "runc")
 
@@ -47,9 +48,9 @@ class Engine:
     """A context manager: the engine runs inside `with`, as root; two at once don't meet."""
 
     def __init__(self, tools: Tools, *, base: Path | None = None, say: Callable[[str], None] = lambda _: None) -> None:
-        """`base` is where the run folder is made (default: the system's folder for temporary files)."""
+        """`base` is where the run folder is made (default: the system's folder for temporary files, if it's short)."""
         self._tools = tools
-        self._base = (base or Path(tempfile.gettempdir())).absolute()
+        self._base = (base or _temporary()).absolute()
         self._say = say
         self._kept: Kept | None = None
         self.folder = self._base / f"{_PREFIX}{secrets.token_hex(4)}"
@@ -77,7 +78,7 @@ class Engine:
                 "a private Docker engine needs root",
                 todo="run as root, or name a builder that you have (docker buildx ls) with --builder",
             )
-        if len(str(self.socket)) > _LONGEST_SOCKET:
+        if len(str(self.folder / _LAST_SOCKET)) > _LONGEST_SOCKET:
             raise ToolError(
                 "the path is too long for a socket", where=str(self.folder), todo="set TMPDIR to a short one"
             )
@@ -180,6 +181,13 @@ def overlay_works(folder: Path) -> bool:
         except (OSError, subprocess.SubprocessError):
             return False
         return done.returncode == 0
+
+
+def _temporary() -> Path:
+    """The system's folder for temporary files; /tmp where that is too deep down for a socket."""
+    usual = Path(tempfile.gettempdir())
+    too_long = len(str(usual / f"{_PREFIX}12345678" / _LAST_SOCKET)) > _LONGEST_SOCKET
+    return Path("/tmp") if too_long and os.access("/tmp", os.W_OK) else usual  # noqa: S108 - a folder of 0700 in it
 
 
 def clear_stale(base: Path) -> None:

@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -92,9 +93,10 @@ def demo(tmp_path: Path, *words: str, env: Mapping[str, str] | None = None) -> I
 
 
 @pytest.fixture
-def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose path leaves room for a socket's."""
-    return tmp_path_factory.mktemp("demo")
+def short() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's, also below a worker's."""
+    with tempfile.TemporaryDirectory(prefix="demo-") as folder:
+        yield Path(folder)
 
 
 def shell(line: str, file: Path) -> subprocess.CompletedProcess[str]:
