@@ -143,11 +143,11 @@ async def test_an_apply_under_one_fault(tmp_path: Path, prepare: Prepare, record
     chance = random.Random(SEED)
     async with trials(tmp_path) as it:
         count = await it.requests_of(prepare)
-        faults = chance.sample(FAULTS, 12)
+        faults = chance.sample(FAULTS, 12 if prepare is nothing else 6)
         cases = [(n * count // len(faults), fault, chance.choice((1, 1, None))) for n, fault in enumerate(faults)]
         came = await run(it, prepare, cases)
         record_property("matrix", f"{len(cases)} applies ({prepare.__name__}, short), {count} requests: {dict(came)}")
-        assert came["said"] > 2, came
+        assert came["said"] > 1, came
 
 
 @pytest.mark.long
