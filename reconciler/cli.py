@@ -456,7 +456,14 @@ def run() -> NoReturn:
     # what is imported and read stays to the end: looking through all of it for garbage every 700 objects is a tenth
     # of a plan's time, of a small one's start as of a large one's records
     gc.set_threshold(50_000, 20, 50)
-    status = main()
+    try:
+        status = main()
+    except KeyboardInterrupt:
+        # one more, on the way out
+        status = Interrupted.exit_code
+    # the status is settled: whoever is impatient now must not turn it into another one while Python ends
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
     # the process ends: that nobody looks for garbage in what is left of it saves a fifth of a small plan's time
     gc.freeze()
     sys.exit(status)
