@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import resource
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -22,7 +21,7 @@ from reconciler.observe import Observer, Trust
 from reconciler.plan.changes import Publish
 from reconciler.plan.plan import Plan
 from tests.faults.verdicts import unclear, wrongs
-from tests.faults.worlds import World, open_client, registry_under_watch
+from tests.faults.worlds import World, forget_peak, open_client, peak, registry_under_watch
 from tests.support.images import built
 from tests.support.nouns import AMD64, ARM64
 from tests.support.registries import Clock
@@ -105,9 +104,9 @@ async def requests_of(it: World) -> int:
 
 async def run(it: World, truth: Plan, cases: Sequence[tuple[int, str, int | None]]) -> Counter[str]:
     """Every case; memory stays bounded."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    forget_peak()
     came = Counter([await strike(it, truth, fault, k, times) for k, fault, times in cases])
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < GROWTH
+    assert peak() < GROWTH
     again = await it.plan()
     assert (again.hash, again.complete) == (truth.hash, truth.complete)
     return came

@@ -232,3 +232,15 @@ def registry_under_watch(
         yield registry, court
         assert court.wrong == []
         assert registry.violations == []
+
+
+def forget_peak() -> None:
+    """From here on the peak of this process's memory counts anew (proc(5), clear_refs)."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak() -> int:
+    """The most memory that this process had since then, over what it has now, in KiB."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    found = dict(line.split()[:2] for line in lines if line.startswith(("VmHWM:", "VmRSS:")))
+    return int(found["VmHWM:"]) - int(found["VmRSS:"])

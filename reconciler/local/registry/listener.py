@@ -24,6 +24,7 @@ class Listener:
         self._handle = handle
         self._main: web.SockSite | None = None
         self._held: socket.socket | None = None
+        self._listening: dict[web.SockSite, socket.socket] = {}
         self._port = 0
 
     async def start(self, port: int) -> int:
@@ -47,7 +48,8 @@ class Listener:
     async def refuse(self) -> None:
         """Refuse connections to the first port from now on, and reset all there are."""
         if self._held is None and self._main is not None:
-            await self._main.stop()
+            main, self._main = self._main, None
+            await self._stop(main)
             # bound but not listening: the kernel refuses, and nobody else can take the port
             self._held = _bound(self._port)
             self._reset()
@@ -63,18 +65,23 @@ class Listener:
         if self._held is not None:
             self._held.close()
             self._held = None
-        for site in tuple(self._runner.sites):
-            await site.stop()
-        # what was accepted a moment ago is made a connection in the loop's next rounds, and would be left open
-        for _ in range(3):
-            await asyncio.sleep(0)
+        for site in tuple(self._listening):
+            await self._stop(site)
         self._reset()
         await self._runner.cleanup()
 
     async def _site(self, bound: socket.socket) -> web.SockSite:
         site = web.SockSite(self._runner, bound, backlog=_BACKLOG)
         await site.start()
+        self._listening[site] = bound
         return site
+
+    async def _stop(self, site: web.SockSite) -> None:
+        """Takes nothing more there; what was accepted a moment ago becomes a connection first, or stays open."""
+        asyncio.get_running_loop().remove_reader(self._listening.pop(site))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await site.stop()
 
     def _reset(self) -> None:
         for connection in tuple(self._server.connections):
