@@ -8,8 +8,10 @@ import pytest
 from hypothesis import settings
 
 # how long an example takes says something of the machine, not of the property
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+settings.register_profile("short", deadline=None, max_examples=40, derandomize=True)
+# pytest --hypothesis-profile=long: other examples every night
+settings.register_profile("long", deadline=None, max_examples=1000)
+settings.load_profile("short")
 
 
 @pytest.fixture

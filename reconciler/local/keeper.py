@@ -196,9 +196,9 @@ def end_all(grace: float) -> None:
     polite = _children()
     for pid in polite:
         _kill(pid, signal.SIGTERM)
-    while any(_alive(pid) for pid in polite) and time.monotonic() < deadline:
+    while _any_alive(polite) and time.monotonic() < deadline:
         with suppress(InterruptedError):
-            _wait_child(deadline)
+            _wait_child(polite, deadline)
     while pids := _children():
         for pid in pids:
             _kill(pid, signal.SIGKILL)
@@ -207,12 +207,15 @@ def end_all(grace: float) -> None:
         reap(0)
 
 
-def _wait_child(deadline: float) -> None:
-    """Wait until a child ends or the time is up."""
+def _wait_child(pids: list[int], deadline: float) -> None:
+    """Wait until a child ends or the time is up; not at all where those that are waited for have ended already.
+
+    An orphan of theirs, ours by now, was never asked to end: nobody waits for it.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     try:
         reap(0)
-        if _children():
+        if _any_alive(pids):
             signal.sigtimedwait({signal.SIGCHLD}, max(0.0, deadline - time.monotonic()))
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
@@ -236,8 +239,8 @@ def _parents() -> dict[int, int]:
     return found
 
 
-def _alive(pid: int) -> bool:
-    return pid in _children()
+def _any_alive(pids: list[int]) -> bool:
+    return not set(pids).isdisjoint(_children())
 
 
 def _kill(pid: int, number: signal.Signals) -> None:

@@ -61,8 +61,11 @@ def allowed(outcome: Outcome) -> None:
                 assert result.detail
 
 
-@pytest.mark.parametrize("shift", [0, pytest.param(1, marks=pytest.mark.long)])
-async def test_any_request_may_fail(tmp_path: Path, shift: int) -> None:
+@pytest.mark.parametrize(
+    ("shift", "stride"),
+    [(0, 9), pytest.param(0, 1, marks=pytest.mark.long), pytest.param(1, 1, marks=pytest.mark.long)],
+)
+async def test_any_request_may_fail(tmp_path: Path, shift: int, stride: int) -> None:
     """For each request of an apply, one fault (another for each, and in the end every kind for most of them)."""
     guard = Guard([])
     with applying(tmp_path) as (registry, make):
@@ -78,7 +81,7 @@ async def test_any_request_may_fail(tmp_path: Path, shift: int) -> None:
             assert count > 30
             built = len(world.builds.made)
             struck = 0
-            for k in range(count):
+            for k in range(0, count, stride):
                 version = f"1.{k}.0"
                 world.versions = (version,)
                 fault = FAULTS[(k * 5 + shift * 4) % len(FAULTS)]
@@ -89,7 +92,7 @@ async def test_any_request_may_fail(tmp_path: Path, shift: int) -> None:
                 registry.faults.clear()
                 allowed(outcome)
                 latest, tagged = world.digest("latest"), world.digest(version)
-                assert latest in (tagged, world.digest(f"1.{k - 1}.0"), world.digest("0.0.1")), (k, fault)
+                assert latest in (tagged, world.digest(f"1.{k - stride}.0"), world.digest("0.0.1")), (k, fault)
                 world.now = world.now.replace(year=world.now.year + 1)
                 outcome = await world.reconcile()
                 assert outcome.exit_code == 0, (k, fault, outcome)
@@ -97,7 +100,8 @@ async def test_any_request_may_fail(tmp_path: Path, shift: int) -> None:
                 assert (await world.plan(fresh=True)).changes == (), (k, fault)
                 assert not tagged or tagged == world.digest(version)
             # the order of what runs side by side varies, and with it how many requests there are
-            assert struck > 0.9 * count
+            struck_at_least = 0.9 if stride == 1 else 0.5
+            assert struck > struck_at_least * count / stride
             # a version is built once, and once more at most where the fault came before it could be proven
             assert len(world.builds.made) - built < 1.5 * count
     assert guard.wrong == []

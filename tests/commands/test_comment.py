@@ -194,7 +194,7 @@ def test_a_locked_pull_request(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "plan", [plans.hostile(), plans.large(5000, text="漢字 😀 @user"), plans.large(20, text="\x00")]
+    "plan", [plans.hostile(), plans.large(1000, text="漢字 😀 @user"), plans.large(20, text="\x00")]
 )
 def test_github_takes_any_plan(desk: Desk, plan: Plan) -> None:
     """Hostile or huge: it is within what GitHub takes, and is found again."""

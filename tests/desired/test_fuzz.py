@@ -47,7 +47,7 @@ def _loads_or_explains(**files: bytes) -> None:
             assert len(str(problem).splitlines()) == 1, "no file may forge a line of its own"
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=200))
 def test_any_bytes_load_or_are_explained(data: bytes) -> None:
     """Bytes of any kind, as an app and as the mirror."""
@@ -60,7 +60,7 @@ def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(found for key, item in inner for found in _paths(item, (*path, key)))]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.sampled_from(SEEDS),
     choice=st.integers(0, 2**32),
@@ -81,7 +81,7 @@ def test_a_valid_file_with_any_value_put_anywhere_loads_or_is_explained(seed: st
     _loads_or_explains(**{"mirror" if "registry" in seed else "app": text})
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.sampled_from(SEEDS), at=st.integers(0, 5000), cut=st.integers(0, 5), put=st.text(max_size=5))
 def test_a_valid_file_with_any_edit_loads_or_is_explained(seed: str, at: int, cut: int, put: str) -> None:
     """A few characters taken away or put anywhere."""

@@ -236,7 +236,7 @@ def test_what_only_tests_or_hastens_a_build_leaves_the_recipe_alone(tmp_path: Pa
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**6))
 def test_no_order_changes_what_is_wanted(tmp_path: Path, seed: int) -> None:
     """Keys, images, platforms, kinds of evidence and releases in any order give equal results."""

@@ -129,7 +129,7 @@ versions = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(found=versions, seed=st.integers(0, 99), count=st.integers(1, 8), blocked=st.sets(st.integers(0, 40)))
 def test_the_window_depends_on_nothing_but_the_set_of_releases(
     tmp_path: Path, found: list[str], seed: int, count: int, blocked: set[int]

@@ -15,6 +15,7 @@ from reconciler.model.digest import Digest
 from reconciler.model.observed import Child
 from reconciler.model.platform import Platform
 from reconciler.model.reference import Repository
+from tests.support.registries import NO_TLS
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -58,7 +59,7 @@ class Pusher:
     """Pushes to one repository of a registry that speaks plain HTTP; a context manager."""
 
     repository: Repository
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30, trust_env=False))
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30, verify=NO_TLS, trust_env=False))
 
     def __enter__(self) -> Self:
         return self

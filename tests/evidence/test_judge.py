@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import EvidenceError
@@ -414,7 +414,6 @@ def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     return copy
 
 
-@settings(max_examples=300, deadline=None)
 @given(data=st.data(), base=st.sampled_from(GOOD), new=JSON)
 def test_a_bundle_with_any_value_replaced_never_crashes(data: st.DataObject, base: bytes, new: Any) -> None:
     """Any JSON in any place of a good bundle: verified (the place didn't matter) or rejected, never a crash."""
@@ -426,7 +425,6 @@ def test_a_bundle_with_any_value_replaced_never_crashes(data: st.DataObject, bas
     assert isinstance(verdict, Rejected) or verdict.subjects == {IMAGE}
 
 
-@settings(max_examples=300, deadline=None)
 @given(base=st.sampled_from(GOOD), at=st.integers(0, 4000), junk=st.binary(max_size=8), drop=st.integers(0, 40))
 def test_a_bundle_with_any_bytes_replaced_never_crashes(base: bytes, at: int, junk: bytes, drop: int) -> None:
     """The same for bytes, which reach the readers of base64, ASN.1 and protobuf JSON."""
@@ -437,7 +435,6 @@ def test_a_bundle_with_any_bytes_replaced_never_crashes(base: bytes, at: int, ju
     assert isinstance(verdict, Rejected) or verdict.subjects == {IMAGE}
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     data=st.data(), layer=st.sampled_from(LEGACY), new=JSON | st.binary(max_size=40).map(lambda b: b.decode("latin-1"))
 )
@@ -457,7 +454,6 @@ def test_a_layer_with_anything_replaced_never_crashes(data: st.DataObject, layer
     assert isinstance(verdict, Rejected) or verdict.subjects == {IMAGE}
 
 
-@settings(max_examples=300, deadline=None)
 @given(data=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_rejected(data: bytes) -> None:
     """Bytes that nobody signed never verify, and never crash, in any form."""

@@ -148,3 +148,23 @@ def test_secrets_of_the_owner_stay_with_it(tmp_path: Path, monkeypatch: pytest.M
     text = (tmp_path / "log").read_text()
     assert "HTTPS_PROXY=http://proxy.test" in text
     assert "secret" not in text
+
+
+LATE = """
+import subprocess, sys, time
+from reconciler.local import keeper
+orphan = subprocess.Popen(["sleep", "1000"])
+ended = subprocess.Popen(["true"], stdout=subprocess.PIPE)
+ended.stdout.read()
+deadline = time.monotonic() + float(sys.argv[1])
+while keeper._any_alive([ended.pid]):
+    keeper._wait_child([ended.pid], deadline)
+print(time.monotonic() < deadline, flush=True)
+orphan.kill()
+"""
+
+
+def test_nobody_waits_for_an_orphan() -> None:
+    """Once the program has ended, what it left behind is ended too, without the grace that it was never offered."""
+    done = subprocess.run([sys.executable, "-c", LATE, str(LONGEST)], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"

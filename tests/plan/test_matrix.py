@@ -6,7 +6,7 @@ import random
 import re
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.platform import Platform
@@ -124,7 +124,6 @@ def test_at_most_as_many_jobs_as_github_takes() -> None:
     assert all("256" in why for why in found.left.values())
 
 
-@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 6), st.sampled_from("xyz")), unique=True), st.randoms()
 )

@@ -25,7 +25,7 @@ from tests.support.images import Built, attach, built
 FAULTS = [name for name in matrix("http://localhost:1") if name != "stale read"]
 ONCE = replace(QUICK, attempts=1, dial_attempts=1)
 # a stall costs milliseconds; a busy machine may be slower than that, which is then a stall of its own
-STALLED = replace(ONCE, read=0.15, answer=0.15, blob=0.15)
+STALLED = replace(ONCE, read=0.06, answer=0.06, blob=0.06)
 # what no client can see through: a HEAD has no bytes to hold against its headers, and lists have no digest
 LIES = {
     ("head of a tag", "wrong digest"),

@@ -25,7 +25,6 @@ from reconciler.local.tools import Tools
 from reconciler.model.digest import Digest
 from reconciler.plan import saved
 from reconciler.plan.changes import Publish
-from reconciler.record import replace_file
 from tests.github.files import workflow
 from tests.github.runner import Died, Event, Job, Run, Runner
 from tests.github.service import NAME, Service, git
@@ -295,7 +294,9 @@ def test_another_plan_than_the_first_job_made_is_refused(world: World) -> None:
             # whole and with a hash of its own: only the first job's word tells it from this run's
             other = replace(plan, changes=(replace(change, wanted=evil), *plan.changes[1:]))
             # two jobs do this at once, and neither may read what the other has written half
-            replace_file(path, saved.dump(other).encode())
+            part = job.folder / "other.json"
+            part.write_text(saved.dump(other), encoding="utf-8")
+            part.replace(path)
 
     run = world.apply(before=before)
     jobs = [*run.jobs["build"], run.job("apply")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,9 @@ ALL_TYPES = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     )
 )
+
+# loopback speaks plain HTTP: reading all the world's certificates for each client costs more than most tests
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class Clock:
@@ -41,7 +45,7 @@ def served(root: Path, **options: Any) -> Iterator[tuple[LocalRegistry, httpx.Cl
     """A registry in that folder and a client for it that follows nothing and retries nothing."""
     with (
         LocalRegistry(root, **options) as registry,
-        httpx.Client(base_url=registry.url, headers={"Accept": ALL_TYPES}, trust_env=False) as client,
+        httpx.Client(base_url=registry.url, headers={"Accept": ALL_TYPES}, verify=NO_TLS, trust_env=False) as client,
     ):
         yield registry, client
 
