@@ -450,12 +450,19 @@ def _print(text: str) -> int:
     return 0
 
 
+def collect_rarely() -> None:
+    """Look for garbage after 50,000 new objects, not 700.
+
+    What is imported and read stays to the end: looking through it again and again is a tenth of a plan's time, of a
+    small one's start as of a large one's records.
+    """
+    gc.set_threshold(50_000, 20, 50)
+
+
 def run() -> NoReturn:
     """The entry point: SIGTERM is taken like Ctrl-C where a command has no better use for it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # what is imported and read stays to the end: looking through all of it for garbage every 700 objects is a tenth
-    # of a plan's time, of a small one's start as of a large one's records
-    gc.set_threshold(50_000, 20, 50)
+    collect_rarely()
     try:
         status = main()
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""All checks in the order of their cost: style, types, fast tests, the real stack, coverage, the benchmark's short form.
+"""All checks by their cost: style, types, fast tests, the real stack, coverage, the benchmark in its short form.
 
 python -m tests            everything, as CI does
 python -m tests fast       without the stack

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 from reconciler.model.reference import TagRef
@@ -92,20 +92,23 @@ class Recipe:
         What only tests it (`smoke`, `checksums`) or makes it faster (`cache`) is left out: a checksum that is added
         later must not make all that was published look stale.
         """
-        return self._hash(replace(self, smoke=None, checksums=(), cache=""))
+        return _hash(self, smoke=None, checksums=(), cache="")
 
     @property
     def attempt(self) -> str:
         """What a failed build is remembered by: changes also with what tests it, so that an edit of that counts."""
-        return self._hash(self)
+        return _hash(self)
 
-    @staticmethod
-    def _hash(recipe: Recipe) -> str:
-        content = _plain(recipe) | {"bases": [[name, str(tag)] for name, tag in recipe.bases]}
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=_plain)
-        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+def _hash(recipe: Recipe, **instead: object) -> str:
+    """`sha256:…` over a recipe, with some fields as they are given here."""
+    content = _plain(recipe) | {"bases": [[name, str(tag)] for name, tag in recipe.bases]} | instead
+    return "sha256:" + hashlib.sha256(_encode(content).encode()).hexdigest()
 
 
 def _plain(value: Any) -> dict[str, Any]:
     """One level of a dataclass: `asdict` would copy all that is below, too, which takes three times as long."""
-    return {field.name: getattr(value, field.name) for field in fields(value)}
+    return {name: getattr(value, name) for name in type(value).__dataclass_fields__}
+
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_plain).encode

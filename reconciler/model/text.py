@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -26,12 +27,15 @@ class Text:
         # imported here: `reconcile --help` must not pay for pydantic
         from pydantic_core import core_schema
 
+        # a plan of thousands of tags names few platforms and repositories, again and again; what is wrong isn't kept
+        parse = lru_cache(maxsize=1024)(cls.parse)
+
         def read(value: object) -> Text:
             if isinstance(value, cls):
                 return value
             if not isinstance(value, str):
                 raise ValueError("write it as text (in quotes if YAML reads it as a number)")
-            return cls.parse(value)
+            return parse(value)
 
         return core_schema.no_info_plain_validator_function(
             read,

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from reconciler.model.digest import Digest
 from reconciler.model.evidence import Kind
@@ -128,9 +128,20 @@ class MovePointer:
     kind: Literal["move pointer"] = "move pointer"
 
 
+class _ByKind:
+    """Has pydantic read the one that `kind` names, and not try each until one fits."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        # imported here: `reconcile --help` must not pay for pydantic
+        from pydantic import Field
+
+        return handler.generate_schema(Annotated[source, Field(discriminator="kind")])
+
+
 Assembly = Publish | AddPlatforms | Rebuild | Adopt
 OfRelease = Assembly | Prove | Restore
-Change = OfRelease | MovePointer
+Change = Annotated[OfRelease | MovePointer, _ByKind]
 
 SYMBOLS: Mapping[str, str] = {
     "publish": "+",

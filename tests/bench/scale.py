@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from reconciler.cli import collect_rarely
 from reconciler.commands.plan import render
 from reconciler.commands.session import session
 from reconciler.plan import saved
@@ -68,6 +69,7 @@ def scale(folder: Path, sizes: Sequence[int], *, repeats: int, points: list[Poin
 
 def _files(there: Scene, apps: int) -> Iterator[Row]:
     """Records, and a plan in which every tag is to be built, as large as that mirror makes them."""
+    collect_rarely()  # as the command does
     yield at_most(
         "files",
         f"{apps} records, loaded",
