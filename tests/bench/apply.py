@@ -1,7 +1,8 @@
 """Apply, beside the very commands that it ran, run again by hand: by a perfect scheduler with as many jobs.
 
-Programs that stand in for docker and cosign write down how they are called, with copies of the files that they are
-given, and then run the real one. Afterwards the same commands are run by the plainest scheduler that there is: it knows
+In a first run, programs that stand in for docker and cosign write down how they are called, with copies of the files
+that they are given, and then run the real one. In each of the measured runs apply goes first, with the real programs,
+and then the same commands are run by the plainest scheduler that there is: it knows
 what needs what, and starts everything at the first moment at which it may. What apply does besides (look, check out,
 assemble, attach, verify, tag, record) is then what it takes longer.
 
@@ -103,13 +104,10 @@ def apply(folder: Path, *, repeats: int, builds: int) -> Iterator[Row]:
         bench = _Bench(folder, tools, by, source, tuple(map(app_name, range(builds))))
         ours: list[float] = []
         theirs: list[float] = []
-        # the first of each warms what the engine keeps
-        for number in range(repeats + 1):
-            wall, commands = bench.ours(number)
-            hand = bench.by_hand(number, commands)
-            if number or repeats == 1:
-                ours.append(wall)
-                theirs.append(hand)
+        commands = bench.recorded()
+        for number in range(1, repeats + 1):
+            ours.append(bench.ours(number))
+            theirs.append(bench.by_hand(number, commands))
     effects = [command for command in commands if command.is_effect]
     signed = sum(not command.is_build for command in effects)
     yield seen(
@@ -158,23 +156,27 @@ class _Bench:
         mine = {"DOCKER_CONFIG": str(self.builder.docker_config), "COSIGN_PASSWORD": "", **self.upstream.env}
         return environment(self.folder, {**path, **mine})
 
-    def ours(self, number: int) -> tuple[float, list[Command]]:
-        """Apply into an empty namespace: its wall time, and what it ran."""
-        place = self.folder / f"desired-{number}"
-        shutil.copytree(self.folder / "desired", place)
-        mirror = place / "mirror.yaml"
-        mirror.write_text(mirror.read_text().replace("NAMESPACE", f"mirror{number}"))
-        log = self.folder / f"log-{number}"
+    def recorded(self) -> list[Command]:
+        """What an apply runs; it also warms what the engine keeps."""
+        log = self.folder / "log"
         log.mkdir()
         for name, program in (("docker", self.builder.docker), ("cosign", self.tools[Tool.COSIGN])):
             stand_in = log / name
             stand_in.write_text(_STAND_IN.format(log=log, program=program))
             stand_in.chmod(0o755)
+        self.ours(0, f"{log}{os.pathsep}")
+        return _commands(log)
+
+    def ours(self, number: int, first: str = "") -> float:
+        """Apply into an empty namespace, `first` on the search path: its wall time."""
+        place = self.folder / f"desired-{number}"
+        shutil.copytree(self.folder / "desired", place)
+        mirror = place / "mirror.yaml"
+        mirror.write_text(mirror.read_text().replace("NAMESPACE", f"mirror{number}"))
         words = ["--desired", place, "--state", self.folder / f"state-{number}", "--allow-private"]
         words += ["--builder", self.builder.name, "--jobs", JOBS, "--key", self.folder / "cosign.key"]
         words += ["--build-flag=--no-cache", "--logs", self.folder / f"logs-{number}"]
-        cost = run([RECONCILE, "apply", *words], env={**self.env, "PATH": f"{log}{os.pathsep}{self.env['PATH']}"})
-        return cost.wall, _commands(log)
+        return run([RECONCILE, "apply", *words], env={**self.env, "PATH": first + self.env["PATH"]}).wall
 
     def by_hand(self, number: int, commands: list[Command]) -> float:
         """The same commands, each at the first moment at which what it needs is there: their wall time.
@@ -188,7 +190,7 @@ class _Bench:
 
         def again(command: Command) -> None:
             # pushed to another repository: what is there already needn't be pushed
-            words = [word.replace(f"/mirror{number}/", f"/hand{number}/") for word in command.words]
+            words = [word.replace("/mirror0/", f"/hand{number}/") for word in command.words]
             program = self.builder.docker if command.program == "docker" else self.tools[Tool.COSIGN]
             if not command.is_build:
                 words = list(command.words)
