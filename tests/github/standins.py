@@ -84,7 +84,7 @@ class Standins:
 
     def setup(self, job: Job, given: Mapping[str, str]) -> None:
         """reconcile as it is here, allowed to speak to this machine; buildx and cosign where they are asked for."""
-        _known(given, "build", "sign")
+        _known(given, "build", "sign", "upstreams")
         bin = job.temp / "bin"  # noqa: A001 - what such folders are called
         bin.mkdir(exist_ok=True)
         program = f'{sys.executable} -c "from reconciler.cli import run; run()"'
