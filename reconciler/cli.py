@@ -451,12 +451,12 @@ def _print(text: str) -> int:
 
 
 def collect_rarely() -> None:
-    """Look for garbage after 50,000 new objects, not 700.
+    """Look for garbage after 200,000 new objects, not 700.
 
     What is imported and read stays to the end: looking through it again and again is a tenth of a plan's time, of a
     small one's start as of a large one's records.
     """
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(200_000, 20, 50)
 
 
 def run() -> NoReturn:

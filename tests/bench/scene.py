@@ -72,6 +72,7 @@ class Scene:
     env: Mapping[str, str]
     apps: tuple[str, ...]
     versions: tuple[str, ...]
+    source: upstream.Upstream
 
     @property
     def refs(self) -> list[str]:
@@ -131,7 +132,7 @@ def scene(
         asyncio.run(seed.fill(env, whole=whole))
         options = ["--port", str(port), "--control", *(["--login", "me", "--public", "*"] if login else [])]
         with process.serve(folder / "registry", *options):
-            there = Scene(folder, host, env, names, VERSIONS[:versions])
+            there = Scene(folder, host, env, names, VERSIONS[:versions], source)
             if whole:
                 # there is nothing to do but to write down what was seen
                 there.run("apply", "warm")

@@ -12,6 +12,7 @@ import json
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,8 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.local.upstream import LocalUpstream, Reply
+from reconciler.local.upstream_api import RateLimit
 from tests.bench.names import VERSIONS, app_name
 
+WHOLE = "acme/whole"
+_ENOUGH = 10**9
 _STOP = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -53,6 +57,12 @@ class Upstream:
         """What tells `reconcile` that GitHub is here."""
         return {"GITHUB_API_URL": f"{self.url}/api/v3", "GITHUB_SERVER_URL": self.url, "GITHUB_TOKEN": "local-token"}
 
+    def counted(self) -> int:
+        """How many requests the API has counted against the rate limit before this one."""
+        asked = urllib.request.Request(f"{self.url}/api/v3/repos/{WHOLE}/releases")  # noqa: S310 - our own server
+        with urllib.request.urlopen(asked) as answer:  # noqa: S310
+            return int(answer.headers["x-ratelimit-used"]) - 1
+
 
 @contextmanager
 def serving(folder: Path, apps: int, versions: int) -> Iterator[Upstream]:
@@ -72,7 +82,8 @@ def main(folder: str, apps: str, versions: str) -> int:
     """Serve until told to stop."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
     with KeptUpstream(Path(folder)) as upstream:
-        whole = upstream.repository("acme/whole")
+        upstream.apis.rate = RateLimit(remaining=_ENOUGH, limit=_ENOUGH)
+        whole = upstream.repository(WHOLE)
         whole.files = {}
         for version in VERSIONS[: int(versions)]:
             whole.release(f"v{version}", {"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
