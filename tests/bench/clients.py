@@ -53,7 +53,10 @@ def versions(tools: Tools) -> Mapping[str, str]:
     }
     env = environment(Path("/nonexistent"))
     # Debian builds crane and cosign without a version in them
-    unsaid = {name: f"of {tools[tool].parent.name}" for name, tool in (("crane", Tool.CRANE), ("cosign", Tool.COSIGN))}
+    unsaid = {
+        name: f"Debian's, {tools[tool].parent.name.rpartition('-')[2]}"
+        for name, tool in (("crane", Tool.CRANE), ("cosign", Tool.COSIGN))
+    }
     return {name: read(run(argv, env=env).output) for name, (argv, read) in asked.items()} | unsaid
 
 
