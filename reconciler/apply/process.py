@@ -7,7 +7,6 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Coroutine, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO
 
 from reconciler.apply.lines import Redactor, harmless
 from reconciler.errors import ToolError, ToolMissing, ToolTimeout
+from reconciler.mortal import mortal
 
 TAIL_LINES = 12
 MAX_LOG = 32 * 1024 * 1024
@@ -25,13 +25,6 @@ _CHUNK = 64 * 1024
 # how long a program that was told to stop may take, and how long pipes may stay open after it ended
 GRACE = 10.0
 _DRAIN = 5.0
-
-# dies with the process that started it, however that dies (prctl(2), PR_SET_PDEATHSIG); PR_SET_PDEATHSIG is 1
-_LAUNCHER = """
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
-if os.getppid() == int(sys.argv[1]): os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +65,7 @@ async def run(
             # pipes of our own: asyncio's wait() returns only when its pipes close, which what it left may never do
             out, err = _Pipe(pipes), _Pipe(pipes) if capture else None
             process = await asyncio.create_subprocess_exec(
-                *_mortal([program, *argv[1:]]),
+                *mortal([program, *argv[1:]]),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=out.end,
                 stderr=err.end if err else asyncio.subprocess.STDOUT,
@@ -94,16 +87,6 @@ async def run(
         how = f"status {status}" if status is None or status > 0 else f"signal {signal.Signals(-status).name}"
         raise ToolError(f"{name} failed ({how})", tail=kept.tail, log=str(log or ""))
     return Finished(bytes(output), kept.tail, time.monotonic() - started, kept.where)
-
-
-def _mortal(argv: Sequence[str]) -> list[str]:
-    """`argv`, so that it dies with this process even when that is killed."""
-    if not sys.platform.startswith("linux"):
-        return list(argv)
-    setpriv = shutil.which("setpriv", path="/usr/bin:/bin:/usr/sbin:/sbin")
-    if setpriv is not None and "busybox" not in os.path.realpath(setpriv):
-        return [setpriv, "--pdeathsig", "KILL", "--", *argv]
-    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *argv]
 
 
 class _Pipe:

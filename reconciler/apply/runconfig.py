@@ -15,7 +15,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +23,7 @@ from typing import Any, Self
 from reconciler.errors import ToolError
 
 PREFIX = "reconcile-run-"
+LOGS = "reconcile-logs-"
 _NEW = "reconcile-new-"
 _LOCK = "lock"
 # between its making and its lock, a folder looks like a dead run's
@@ -74,18 +75,13 @@ class RunConfig:
         clear_stale(self._base)
         try:
             new = Path(tempfile.mkdtemp(prefix=_NEW, dir=self._base))
-            self._lock = os.open(new / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._lock = _locked(new)
             (new / "scratch").mkdir(mode=0o700)
             self._fill(new / "docker")
             new.rename(self.folder)
         except OSError as error:
             self.__exit__(None, None, None)
-            raise ToolError(
-                f"this run's folder can't be made: {error.strerror}",
-                where=str(error.filename or self._base),
-                todo="set TMPDIR to a folder that can be written",
-            ) from None
+            raise _unusable(error) from None
         return self
 
     def __exit__(
@@ -121,6 +117,46 @@ class RunConfig:
         return {_HUB.get(self._host, self._host): entry | ({"identitytoken": identity_token} if identity_token else {})}
 
 
+def _unusable(error: OSError) -> ToolError:
+    return ToolError(
+        f"this run's folder can't be made: {error.strerror}",
+        where=str(error.filename or tempfile.gettempdir()),
+        todo="set TMPDIR to a folder that can be written",
+    )
+
+
+@contextlib.contextmanager
+def logs_folder(keep: Callable[[], bool]) -> Iterator[Path]:
+    """A folder for the logs of programs, gone after `with` unless `keep` says so then.
+
+    A run that was killed leaves it, and the next run removes it. Raises ToolError.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=LOGS))
+        lock = _locked(folder)
+    except OSError as error:
+        raise _unusable(error) from None
+    try:
+        yield folder
+    finally:
+        if keep():
+            # without its lock it is nobody's to clear
+            (folder / _LOCK).unlink(missing_ok=True)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked(folder: Path) -> int:
+    """A descriptor that holds the lock of a folder, which says that its run lives."""
+    new = folder / f".{_LOCK}"
+    lock = os.open(new, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    # never there without being held
+    new.rename(folder / _LOCK)
+    return lock
+
+
 def _read(users: Path) -> Mapping[str, Any]:
     """The user's config; what can't be read is none: docker itself complains where it matters."""
     try:
@@ -133,7 +169,7 @@ def _read(users: Path) -> Mapping[str, Any]:
 
 def clear_stale(base: Path) -> None:
     """Removes the folders of runs that are dead: nobody holds their lock, which goes with its process."""
-    for folder in (*base.glob(f"{PREFIX}*"), *base.glob(f"{_NEW}*")):
+    for folder in (path for prefix in (PREFIX, LOGS, _NEW) for path in base.glob(f"{prefix}*")):
         # somebody else's, gone meanwhile, or locked by a run that lives
         with contextlib.suppress(OSError):
             found = folder.lstat()

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,6 +26,7 @@ from reconciler.apply.remember import remember
 from reconciler.apply.results import Done, Failed, Outcome
 from reconciler.apply.run import Options
 from reconciler.apply.run import apply as make_it_so
+from reconciler.apply.runconfig import logs_folder
 from reconciler.apply.source import Fetch
 from reconciler.apply.stamp import Run, place
 from reconciler.commands import Printed, Settings
@@ -292,12 +291,12 @@ class Logs:
 @contextmanager
 def logs_in(chosen: Path | None) -> Iterator[Logs]:
     """The folder for logs: `chosen`, or one that goes with the run."""
-    logs = Logs(chosen or Path(tempfile.mkdtemp(prefix="reconcile-logs-")), keep=chosen is not None)
-    try:
+    if chosen is not None:
+        yield Logs(chosen, keep=True)
+        return
+    with logs_folder(lambda: logs.keep) as folder:
+        logs = Logs(folder, keep=False)
         yield logs
-    finally:
-        if not logs.keep:
-            shutil.rmtree(logs.folder, ignore_errors=True)
 
 
 @contextmanager

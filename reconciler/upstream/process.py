@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from reconciler.mortal import mortal
 
 _STDERR_KEPT = 16 * 1024
 
@@ -30,13 +33,16 @@ class TooMuch(Exception):
 
 
 async def run(arguments: Sequence[str], env: Mapping[str, str], *, seconds: float, cap: int) -> Ran:
-    """Runs a program from `/` in a process group of its own, without stdin, and waits for it.
+    """Runs a program from `/` in a process group of its own, without stdin, and waits for it; it dies with us.
 
     Raises FileNotFoundError where it isn't there, TooLong and TooMuch; the whole group is killed then, and on
     cancellation.
     """
+    program = shutil.which(arguments[0], path=env.get("PATH"))
+    if program is None:
+        raise FileNotFoundError(arguments[0])
     process = await asyncio.create_subprocess_exec(
-        *arguments,
+        *mortal([program, *arguments[1:]]),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -166,17 +166,20 @@ async def test_a_log_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 PARENT = """
 import asyncio, os, sys
-from reconciler.apply.process import run
+from {room}.process import run
 code = 'import sys, os, time; open(sys.argv[1], "w").write(str(os.getpid())); time.sleep(600)'
-asyncio.run(run([sys.executable, '-c', code, sys.argv[1]], name='x', env=dict(os.environ), limit=600))
+asyncio.run(run([sys.executable, '-c', code, sys.argv[1]], env=dict(os.environ), {limits}))
 """
+LIMITS = {"reconciler.apply": "name='x', limit=600", "reconciler.upstream": "seconds=600, cap=1"}
 
 
+@pytest.mark.parametrize("room", LIMITS)
 @pytest.mark.parametrize("launcher", ["setpriv", "own"])
-async def test_dies_with_its_parent(tmp_path: Path, launcher: str) -> None:
-    """kill -9 of the one that runs it takes the program with it, with and without setpriv(1)."""
+async def test_dies_with_its_parent(tmp_path: Path, launcher: str, room: str) -> None:
+    """kill -9 of the one that runs it takes the program with it, with and without setpriv(1); git, too."""
     hide = "import shutil; shutil.which = lambda name, **_: None if name == 'setpriv' else sys.executable\n"
-    code = PARENT if launcher == "setpriv" else "import sys\n" + hide + PARENT
+    parent_code = PARENT.format(room=room, limits=LIMITS[room])
+    code = parent_code if launcher == "setpriv" else "import sys\n" + hide + parent_code
     parent = await asyncio.create_subprocess_exec(*python(code), str(tmp_path / "pid"))
     pid = await spawned(tmp_path)
     assert alive(pid)

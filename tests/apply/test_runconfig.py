@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from reconciler.apply.runconfig import PREFIX, RunConfig, clear_stale
+from reconciler.apply.runconfig import PREFIX, RunConfig, clear_stale, logs_folder
 from reconciler.errors import ToolError
 
 
@@ -85,6 +87,30 @@ def test_a_dead_runs_folder_is_cleared_and_a_living_ones_stays(tmp_path: Path) -
         assert folders[1].is_dir()
     living.communicate()
     assert not list(tmp_path.glob(f"{PREFIX}*"))
+
+
+KILLED = """
+import os, signal, sys
+from reconciler.apply.runconfig import logs_folder
+with logs_folder(lambda: False) as folder:
+    (folder / "build.log").write_text("x")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_logs_of_a_killed_run_are_cleared_and_those_that_are_named_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an error names stays for good; what nobody was told of goes with its run, or with the next one."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with logs_folder(lambda: True) as named, logs_folder(lambda: False) as other:
+        subprocess.run([sys.executable, "-c", KILLED], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+        assert len(list(tmp_path.iterdir())) == 3
+        clear_stale(tmp_path)
+        assert {*tmp_path.iterdir()} == {named, other}
+    clear_stale(tmp_path)
+    assert [*tmp_path.iterdir()] == [named]
+    assert [*named.iterdir()] == []
 
 
 def test_a_link_isnt_followed(tmp_path: Path) -> None:
