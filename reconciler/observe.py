@@ -38,6 +38,7 @@ from reconciler.plan.make import View
 from reconciler.registry.client import Registry
 from reconciler.registry.descriptor import Descriptor, Manifest
 from reconciler.registry.manifests import Image, Index, config_platform, parse
+from reconciler.together import together
 
 T = TypeVar("T")
 
@@ -163,9 +164,7 @@ class Observer:
         gone: tuple[Platform, ...] = ()
         if isinstance(content, Index):
             platforms = content.platforms
-            there = await asyncio.gather(
-                *(self._registry.head(repository, child.digest) for child in platforms.values())
-            )
+            there = await together(self._registry.head(repository, child.digest) for child in platforms.values())
             gone = tuple(p for p, head in zip(platforms, there, strict=True) if isinstance(head, Absent))
         else:
             config = await self._registry.blob(repository, content.config.digest, cap=CONFIG_CAP)

@@ -29,6 +29,7 @@ from reconciler.model.wanted import Waiting, WantedApp
 from reconciler.observe import Observer
 from reconciler.plan.make import View
 from reconciler.record import Records
+from reconciler.together import together
 from reconciler.upstream import Enough, NoRef, NotThere, PassedOver, There, Upstreams
 
 # how many apps are in the air at once: what bounds memory where there are thousands
@@ -135,7 +136,7 @@ async def consider(
 
 
 async def _probe(told: Told, asked: Sequence[Probe]) -> Hindrances:
-    answers = await asyncio.gather(*(told.answers(probe.url) for probe in asked))
+    answers = await together(told.answers(probe.url) for probe in asked)
     found: dict[tuple[str, Version], Hindrance] = {}
     for probe, answer in zip(asked, answers, strict=True):
         if isinstance(answer, NotThere):
@@ -151,7 +152,7 @@ async def _commits(told: Told, asked: Iterable[tuple[str, str]]) -> Mapping[tupl
     by_url: dict[str, set[str]] = {}
     for url, ref in asked:
         by_url.setdefault(url, set()).add(ref)
-    answers = await asyncio.gather(*(told.commits(url, sorted(refs)) for url, refs in by_url.items()))
+    answers = await together(told.commits(url, sorted(refs)) for url, refs in by_url.items())
     return {
         (url, ref): commit
         for url, answer in zip(by_url, answers, strict=True)

@@ -23,6 +23,7 @@ from reconciler.model.reference import Repository
 from reconciler.registry import media
 from reconciler.registry.client import Registry
 from reconciler.registry.descriptor import Descriptor, Manifest
+from reconciler.together import together
 
 # how long a write may take to be seen everywhere: seconds-scale on GHCR (protocols 2.12)
 LAG = 2.0
@@ -66,7 +67,7 @@ class Attacher:
         after the index shows. Raises RegistryError where the registry doesn't take or keep them.
         """
         async with self._locks[repository, subject.digest]:
-            pushed = await asyncio.gather(*(self._push(repository, subject, bundle) for bundle in bundles))
+            pushed = await together(self._push(repository, subject, bundle) for bundle in bundles)
             if all(listed for _, listed in pushed):
                 return
             ours = [descriptor for descriptor, _ in pushed]
@@ -75,7 +76,7 @@ class Attacher:
     async def _push(self, repository: Repository, subject: Descriptor, bundle: bytes) -> tuple[Descriptor, bool]:
         """Pushes one bundle; what points to its manifest, and whether the registry lists it by itself."""
         data, descriptor = referrer(bundle, subject, self.now())
-        await asyncio.gather(self._put_empty(repository), self.registry.put_blob(repository, bundle))
+        await together((self._put_empty(repository), self.registry.put_blob(repository, bundle)))
         written = await self.registry.put_referrer(repository, data, descriptor.media_type)
         # distribution-spec, pushing manifests with subject: the header says that the registry keeps the list
         return descriptor, written.subject == subject.digest

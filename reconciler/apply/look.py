@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from reconciler.model.reference import Repository
 from reconciler.plan.changes import Assembly, Change, MovePointer, Publish, Restore
 from reconciler.registry.client import Registry
 from reconciler.registry.push import NotGranted
+from reconciler.together import together
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 # how qemu calls what image-spec config.md calls `architecture`
@@ -54,7 +54,7 @@ async def look(
     platforms = _platforms(changes)
     if local and platforms:
         checks.append(_builder(tools, options, platforms))
-    missing = [text for found in await asyncio.gather(*checks) for text in found]
+    missing = [text for found in await together(checks) for text in found]
     if missing:
         raise NotReady(
             "apply can't finish, so nothing was done",

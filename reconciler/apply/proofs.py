@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from reconciler.apply.annotations import commit_of, ref_of, upstream_of
 from reconciler.apply.attach import Attacher
-from reconciler.apply.together import together
 from reconciler.errors import BuildError, EvidenceError
 from reconciler.evidence.examine import examine, platform_proofs
 from reconciler.evidence.judge import Judge
@@ -27,6 +26,7 @@ from reconciler.registry import parsing
 from reconciler.registry.client import Registry
 from reconciler.registry.descriptor import Descriptor
 from reconciler.registry.manifests import Image, parse
+from reconciler.together import together
 
 # BuildKit cuts an attestation at 40 MiB (protocols 4.5)
 MAX_STATEMENT = 48 * 1024 * 1024

@@ -30,7 +30,6 @@ from reconciler.apply.replacing import may_replace
 from reconciler.apply.results import Done, Unconfirmed
 from reconciler.apply.slots import NotNow, Slots
 from reconciler.apply.tagging import Tagger
-from reconciler.apply.together import together
 from reconciler.errors import BuildError, EvidenceError, ReconcileError, Refused, ToolError
 from reconciler.evidence.weigh import annotated
 from reconciler.model.digest import Digest
@@ -45,6 +44,7 @@ from reconciler.record import Records
 from reconciler.registry.client import Registry
 from reconciler.registry.descriptor import Descriptor
 from reconciler.registry.media import OCI_INDEX
+from reconciler.together import together
 
 # runs a command in an image on a platform; the last argument names the release
 SmokeTest = Callable[[Smoke, DigestRef, Platform, str], Awaitable[None]]

@@ -22,6 +22,7 @@ from reconciler.observe import Trust
 from reconciler.report import verification as report
 from reconciler.report.verification import Checked
 from reconciler.survey import Survey
+from reconciler.together import together
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def run(settings: Settings, what: Sequence[str], *, format: str, print_commands:
 async def _run(settings: Settings, what: Sequence[str], format: str, print_commands: bool) -> Printed:  # noqa: A002
     async with session(settings) as run:
         asked, unknown = await _asked(run, what)
-        checked = await asyncio.gather(*(_check(run, one) for one in asked))
+        checked = await together(_check(run, one) for one in asked)
         found = (*unknown, *checked)
         if print_commands:
             return Printed(_commands(run, checked), _status(found))
@@ -82,7 +83,7 @@ async def _asked(run: Session, what: Sequence[str]) -> tuple[list[_Asked], list[
             for image in sorted(app.images)
         ]
     survey = Survey(run.desired, run.upstreams, run.observer(Trust(fresh=True)), run.records)
-    for wanted in await asyncio.gather(*(survey.wanted(app, Record(app.app)) for app in whole)):
+    for wanted in await together(survey.wanted(app, Record(app.app)) for app in whole):
         if wanted.unknown is not None:
             unknown.append(Checked(wanted.app, None, Unknown(wanted.unknown.reason)))
         asked += [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ from reconciler.model.observed import Absent
 from reconciler.model.reference import Repository, TagRef
 from reconciler.registry.client import Registry
 from reconciler.registry.credentials import Credentials
+from reconciler.together import together
 
 
 async def hidden(settings: Settings, desired: Desired, tags: Iterable[TagRef]) -> Mapping[Repository, str]:
@@ -26,7 +26,7 @@ async def hidden(settings: Settings, desired: Desired, tags: Iterable[TagRef]) -
     host = desired.mirror.registry
     insecure = frozenset({host}) if desired.mirror.plain_http else frozenset[str]()
     async with Registry(Credentials(), insecure=insecure, allow_private=settings.allow_private) as anyone:
-        found = await asyncio.gather(*(_why(anyone, tag) for tag in one_each.values()))
+        found = await together(_why(anyone, tag) for tag in one_each.values())
     return {repository: why for repository, why in zip(one_each, found, strict=True) if why}
 
 

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from reconciler.errors import UpstreamError
 from reconciler.model.release import Release
 from reconciler.model.upstream import GitHubReleases
+from reconciler.together import together
 from reconciler.upstream.git import Git
 from reconciler.upstream.http import Answer, Http
 from reconciler.upstream.interface import Enough, PassedOver, Survey, utc
@@ -98,7 +99,7 @@ class GitHub:
     async def _rest(self, source: GitHubReleases, known: _Known) -> None:
         told = known.pages
         numbers = range(2, told + 1)
-        for _, found in await asyncio.gather(*(self._page(source, number) for number in numbers)):
+        for _, found in await together(self._page(source, number) for number in numbers):
             _merge(known, found)
         known.complete = told < _LAST_PAGE
         # past the served results only questions by tag are left

@@ -15,7 +15,9 @@ import pytest
 from reconciler.apply.attach import Attacher
 from reconciler.apply.referrer import BUNDLE
 from reconciler.errors import Malformed, RegistryError
-from reconciler.local.registry import Lag, LocalRegistry, Manners, Referrers
+from reconciler.local.registry import Fault, Lag, LocalRegistry, Manners, Referrers
+from reconciler.local.registry.actions import Reply
+from reconciler.local.registry.faults import on
 from reconciler.local.sigstore import Key, Mint, sign_statement
 from reconciler.model.digest import Digest
 from reconciler.model.reference import Repository
@@ -251,3 +253,12 @@ async def test_something_else_under_the_tag_is_left_alone(world: World) -> None:
     with pytest.raises(Malformed, match="no index"):
         await world.attacher().attach(world.repository, world.subject, [world.bundle()])
     assert world.registry.store.resolve(NAME, world.of.digest.fallback_tag) == before
+
+
+async def test_nothing_goes_on_after_a_failure(world: World) -> None:
+    """Where one bundle can't be pushed, the others end with it: none writes once that is told."""
+    world.registry.faults.add(Fault(Reply(403), on(kind="upload"), times=None))
+    tasks = asyncio.all_tasks()
+    with pytest.raises(RegistryError):
+        await world.attacher().attach(world.repository, world.subject, [world.bundle() for _ in range(4)])
+    assert asyncio.all_tasks() == tasks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -78,11 +79,12 @@ class Trials:
         case = (fault, k, times)
         async with self.world(prepare) as it:
             plan = await it.plan()
-            before = it.visible()
+            before, tasks = it.visible(), asyncio.all_tasks()
             added = it.registry.faults.add(Fault(matrix(self.registry.storage_url)[fault](), nth=k, times=times))
             async with it.hurried():
                 outcome = await it.apply(plan, grace=2.0)
             it.registry.faults.clear()
+            assert asyncio.all_tasks() == tasks, case
             after = it.visible()
             told(it, outcome, case)
             # what people could pull is as it was, or as it should be

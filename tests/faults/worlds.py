@@ -116,7 +116,8 @@ class World(Applying):
         store, name = self.registry.store, self.repository.name
         wanted = {*self.versions, "latest"}
         there = {tag: at for tag, at in self.visible().items() if tag in wanted}
-        wrong = [what for tag, at in there.items() for what in faults_of(store, name, tag, Digest.parse(at))]
+        api = self.registry.manners.referrers is Referrers.API
+        wrong = [what for tag, at in there.items() for what in faults_of(store, name, tag, Digest.parse(at), api)]
         said = {tag: one.digest for tag, one in self.known.tags.items() if tag in wanted}
         said |= {tag: one.digest for tag, one in self.known.pointers.items()}
         wrong += [f"recorded: {tag} at {digest}" for tag, digest in said.items() if there.get(tag) != str(digest)]
