@@ -107,10 +107,13 @@ class Pointing:
         return binding.version
 
     async def _proven(self, change: MovePointer, version: Version, source: TagRef, digest: Digest) -> Content:
-        """The digest's content, if the version's tag names it and a verified statement says it is that version."""
+        """The digest's content, if the version's tag names it, no proof lacks, and one says that it is that version."""
         await self.tagger.check(source, digest)
         content = await read_content(self.registry, source.repository, digest)
-        evidence = await self.prover.examine(source.repository, content.subject)
+        evidence = await self.prover.examined(source.repository, content.subject, frozenset(change.evidence))
+        lacking = evidence.lacking(frozenset(change.evidence))
+        if lacking:
+            raise _Unfit(f"it lacks {', '.join(lacking)} now")
         binding = evidence.binding
         ours = await self.prover.authority(source.repository, content.subject, evidence)
         if not ours or binding is None or binding.repository != str(change.target.repository):

@@ -147,19 +147,28 @@ class Prover:
         What the registry doesn't show yet is asked for again a few times, also where somebody else's proof that doesn't
         hold shows already. Raises EvidenceError where it doesn't hold.
         """
-        repository = wanted.target.repository
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                await self._sleep(self._pause * attempt)
-            evidence = await self.examine(repository, subject)
-            lacking = evidence.lacking(wanted.evidence)
-            if not lacking and is_bound(wanted, evidence.binding):
-                return evidence
+        evidence = await self.examined(wanted.target.repository, subject, wanted.evidence, wanted)
+        lacking = evidence.lacking(wanted.evidence)
+        if not lacking and is_bound(wanted, evidence.binding):
+            return evidence
         raise EvidenceError(
             f"{subject.digest.short} isn't proven after it was attested: {_what(wanted, evidence, lacking)}",
             where=str(wanted.target),
             todo="the tag was not written; compare the signing policy of mirror.yaml with who signs",
         )
+
+    async def examined(
+        self, repository: Repository, subject: Subject, kinds: frozenset[Kind], wanted: Wanted | None = None
+    ) -> Evidence:
+        """As `examine`, and again a few times while `kinds` aren't all there, or it isn't bound to `wanted`."""
+        attempt = 0
+        while True:
+            evidence = await self.examine(repository, subject)
+            attempt += 1
+            bound = wanted is None or is_bound(wanted, evidence.binding)
+            if attempt == _ATTEMPTS or (bound and not evidence.lacking(kinds)):
+                return evidence
+            await self._sleep(self._pause * attempt)
 
     async def authority(self, repository: Repository, subject: Subject, evidence: Evidence) -> bool:
         """Whether a verified proof of ours is on the digest, or on each image in it: then we may sign it (rule 4)."""

@@ -123,7 +123,9 @@ def _pointers(desired: Desired, app: App, name: str, chosen: Selection) -> list[
     taken = {str(version) for version in versions}
     repository = desired.repository(name)
     return [
-        WantedPointer(app.app, name, TagRef(repository, tag), tuple(candidates[tag]), chosen.ruled_out)
+        WantedPointer(
+            app.app, name, TagRef(repository, tag), tuple(candidates[tag]), chosen.ruled_out, desired.evidence(app)
+        )
         for tag in sorted(candidates)
         if tag not in taken
     ]

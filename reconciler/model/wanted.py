@@ -57,7 +57,8 @@ class Wanted:
 class WantedPointer:
     """One moving tag, and the versions it may name, highest first. The first that is complete gets it.
 
-    `ruled_out`: versions that `exclude` or `versions` withdraws; only away from one of them may it go back.
+    `evidence`: what a complete one has. `ruled_out`: versions that `exclude` or `versions` withdraws; only away from
+    one of them may it go back.
     """
 
     app: str
@@ -65,6 +66,7 @@ class WantedPointer:
     target: TagRef
     candidates: tuple[Version, ...]
     ruled_out: frozenset[Version] = frozenset()
+    evidence: frozenset[Kind] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

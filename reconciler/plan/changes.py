@@ -113,6 +113,7 @@ class MovePointer:
 
     `candidates`: the versions below it, highest first, that it gets if `to` doesn't become complete, with their tags.
     `names`: the version it names now, None where that can't be told or it isn't there; `exists` its digest.
+    `evidence`: what each of them must still have when it gets the pointer.
     """
 
     app: str
@@ -125,6 +126,7 @@ class MovePointer:
     digest: Digest | None
     names: str | None = None
     candidates: tuple[tuple[Version, TagRef, Digest | None], ...] = ()
+    evidence: tuple[Kind, ...] = ()
     kind: Literal["move pointer"] = "move pointer"
 
 

@@ -69,6 +69,7 @@ def point(
             digest=digest,
             names=names,
             candidates=tuple(others),
+            evidence=tuple(sorted(wanted.evidence)),
         ),
         drift,
     )

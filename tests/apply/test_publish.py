@@ -477,3 +477,21 @@ async def test_a_pointer_waits_for_whoever_writes_a_higher_version(world: Applyi
     assert world.digest("latest") == ""
     assert (await world.reconcile()).exit_code == 0
     assert world.digest("latest") == world.digest("1.1.0")
+
+
+async def test_a_pointer_goes_to_nothing_that_lost_a_proof_meanwhile(world: Applying) -> None:
+    """Someone writes an outdated list of proofs over ours right after the tag: latest waits until it is whole again."""
+    store = world.registry.store
+
+    def interfere(line: str) -> None:
+        if line.startswith("latest verify"):
+            digest = Digest.parse(world.digest("1.0.0"))
+            outdated = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": store.fallback(NAME, digest)[:1]}
+            store.put_manifest(NAME, json.dumps(outdated).encode(), OCI_INDEX, tag=digest.fallback_tag)
+
+    outcome = await world.reconcile(Steps(interfere))
+    assert [type(result) for result in outcome.results] == [Done, NotTried]
+    assert "it lacks" in str(outcome.results[1])
+    assert world.digest("latest") == ""
+    assert (await world.reconcile()).exit_code == 0
+    assert world.digest("latest") == world.digest("1.0.0")

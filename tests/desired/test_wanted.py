@@ -209,7 +209,7 @@ def test_pointers_know_what_is_ruled_out(tmp_path: Path) -> None:
     pointers = wanted(desired, read, releases("3.0.0", "2.0.0")).pointers
     target = desired.repository("app").tag("latest")
     v2, v3 = Version.parse("2.0.0"), Version.parse("3.0.0")
-    assert pointers == (WantedPointer("app", "app", target, (v2,), frozenset({v3})),)
+    assert pointers == (WantedPointer("app", "app", target, (v2,), frozenset({v3}), desired.evidence(read)),)
 
 
 def test_own_files_are_part_of_the_recipe(tmp_path: Path) -> None:

@@ -178,7 +178,9 @@ class Mirror:
         tags = tuple(self.wanted(version) for version in self.versions if version not in self.withdrawn)
         candidates = tuple(sorted((tag.release.version for tag in tags), reverse=True))
         ruled_out = frozenset(map(Version.parse, self.withdrawn))
-        return WantedApp("hello", tags, (WantedPointer("hello", "hello", self.tag("latest"), candidates, ruled_out),))
+        evidence = frozenset(kind for tag in tags for kind in tag.evidence)
+        pointer = WantedPointer("hello", "hello", self.tag("latest"), candidates, ruled_out, evidence)
+        return WantedApp("hello", tags, (pointer,))
 
     async def plan(self, app: WantedApp | None = None, *, fresh: bool = False, retry: bool = False) -> Plan:
         """What there is to do."""

@@ -192,7 +192,9 @@ class Applying:
         """Every version, and `latest`."""
         tags = tuple(self.wanted(version) for version in self.versions)
         candidates = tuple(sorted((tag.release.version for tag in tags), reverse=True))
-        return WantedApp("hello", tags, (WantedPointer("hello", "hello", self.repository.tag("latest"), candidates),))
+        evidence = frozenset(kind for tag in tags for kind in tag.evidence)
+        pointer = WantedPointer("hello", "hello", self.repository.tag("latest"), candidates, evidence=evidence)
+        return WantedApp("hello", tags, (pointer,))
 
     async def plan(self, app: WantedApp | None = None, *, fresh: bool = False) -> Plan:
         """What there is to do."""
