@@ -263,6 +263,10 @@ class Mirror(RuleBasedStateMachine):
                     assert reaper.dead
                 finally:
                     self.world.client = usual
+            # what the dead one had sent the registry may still be doing: its last effect, and none of what comes then
+            await usual.head(self.world.repository, "latest")
+            while self.registry.requests.in_flight:
+                await asyncio.sleep(0)
 
         self.run(dies())
 
