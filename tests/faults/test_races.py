@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import shutil
 import tempfile
@@ -265,10 +266,10 @@ class Mirror(RuleBasedStateMachine):
                     self.world.client = usual
             # what the dead one had sent the registry may still be doing: its last effect, and none of what comes then
             await usual.head(self.world.repository, "latest")
-            while self.registry.requests.in_flight:
-                await asyncio.sleep(0)
 
         self.run(dies())
+        while self.registry.requests.in_flight:
+            os.sched_yield()
 
     @rule()
     def settle(self) -> None:
