@@ -64,6 +64,7 @@ async def run(
         with kept, contextlib.ExitStack() as pipes:
             # pipes of our own: asyncio's wait() returns only when its pipes close, which what it left may never do
             out, err = _Pipe(pipes), _Pipe(pipes) if capture else None
+            said, noted = await out.stream(), await err.stream() if err else None
             process = await asyncio.create_subprocess_exec(
                 *mortal([program, *argv[1:]]),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -73,10 +74,13 @@ async def run(
                 cwd=cwd,
                 start_new_session=True,
             )
+            # nothing is awaited from here on but what ends it where this is cancelled
+            out.close_end()
             output = bytearray()
-            readers = [_collect(await out.stream(), output) if capture else kept.read(await out.stream())]
-            if err is not None:
-                readers.append(kept.read(await err.stream()))
+            readers = [_collect(said, output) if capture else kept.read(said)]
+            if err is not None and noted is not None:
+                err.close_end()
+                readers.append(kept.read(noted))
             await _finish(process, readers, kept, limit, name)
             if len(output) > MAX_OUTPUT:
                 raise ToolError(f"{name} wrote more than {MAX_OUTPUT} bytes", tail=kept.tail, log=kept.where)
@@ -98,9 +102,12 @@ class _Pipe:
         self._stack = stack
         self._writing = stack.enter_context(os.fdopen(self.end, "wb", buffering=0))
 
-    async def stream(self) -> asyncio.StreamReader:
-        """What the program writes; ends when nobody else has its end of the pipe."""
+    def close_end(self) -> None:
+        """Leave the program's end to the program."""
         self._writing.close()
+
+    async def stream(self) -> asyncio.StreamReader:
+        """What the program writes; ends when nobody has its end of the pipe."""
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, self._read)

@@ -176,13 +176,13 @@ def _clear_in_peace() -> None:
 def _wait_for_interrupt() -> None:
     """Returns at the first signal; it raises nothing, so that several at once are as one."""
     read, write = os.pipe()
-
-    def wake(_number: int, _frame: FrameType | None) -> None:
-        os.write(write, b"!")
-
+    os.set_blocking(write, False)
+    # written to by whichever thread a signal reaches, and also just before this one begins to read
+    before = signal.set_wakeup_fd(write)
     for one in _ENDING:
-        signal.signal(one, wake)
+        signal.signal(one, lambda _number, _frame: None)
     os.read(read, 1)
     _clear_in_peace()
+    signal.set_wakeup_fd(before)
     os.close(read)
     os.close(write)

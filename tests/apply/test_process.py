@@ -186,3 +186,17 @@ async def test_dies_with_its_parent(tmp_path: Path, launcher: str, room: str) ->
     parent.send_signal(signal.SIGKILL)
     await parent.wait()
     assert await gone(pid)
+
+
+async def test_cancelled_at_any_moment_it_is_gone(tmp_path: Path) -> None:
+    """However soon it is cancelled after its start, the program is ended and waited for."""
+    code = f"import os, time; open({str(tmp_path / 'pid')!r}, 'a').write(f'{{os.getpid()}} '); time.sleep(600)"
+    for turns in range(30):
+        job = asyncio.create_task(run(python(code), name="x", env=ENV, limit=LONG))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+    started = (tmp_path / "pid").read_text().split() if (tmp_path / "pid").exists() else []
+    assert not [pid for pid in map(int, started) if alive(pid)]

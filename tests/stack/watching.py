@@ -26,9 +26,11 @@ class Watcher:
         self.wrong: list[str] = []
 
     def watch(self) -> None:
-        """Until `end`."""
+        """Until `end`, and once more after it: what is there then was seen, however fast it came."""
         with httpx.Client(headers={"Accept": ACCEPT}, trust_env=False) as client:
-            while not self._end.is_set():
+            ended = False
+            while not ended:
+                ended = self._end.is_set()
                 for tag in self._tags:
                     self._look(client, tag)
 
