@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -38,3 +39,16 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         report.outcome = "failed"
         report.longrepr = f"skipped, which counts as failed: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Prints the size of each fault matrix, which a test gives as the property `matrix`; whoever ran it, xdist or not.
+
+    It stands here because with xdist the process that prints collects no tests, and so reads no other conftest.
+    """
+    passed = terminalreporter.stats.get("passed", [])
+    lines = [value for report in passed for name, value in report.user_properties if name == "matrix"]
+    if lines:
+        terminalreporter.section("faults: nothing fell through")
+        for line in sorted(map(str, lines)):
+            terminalreporter.line(line)
